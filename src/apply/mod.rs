@@ -1,0 +1,1 @@
+//! I/O out: plans become requests, requests are sent in order. Never names `observe`.

@@ -1,0 +1,1 @@
+//! The verbs of the command line. The only room, with `main`, that reads arguments and environment.

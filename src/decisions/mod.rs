@@ -1,0 +1,1 @@
+//! Decision records: one page each, what was chosen, what it replaced, and why.

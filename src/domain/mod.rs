@@ -1,0 +1,1 @@
+//! The nouns: types that cannot hold nonsense. No I/O. No clock.

@@ -1,0 +1,1 @@
+//! The Git lane: finds the failed value in Git and restores it. Never on the path of traffic.
