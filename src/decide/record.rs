@@ -1,0 +1,69 @@
+//! What a `RolloutRecord` remembers: facts for people and the Git lane, never needed for traffic safety.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::analysis::Evidence;
+use crate::domain::{PodHash, Weight};
+
+/// The controller's part of a `RolloutRecord`'s status.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Record {
+    /// Whether the object exists yet.
+    pub exists: bool,
+    pub resource_version: String,
+    /// The newest abort of this Rollout.
+    pub abort: Option<AbortRecord>,
+    /// Promotions that went through, newest last, at most 10.
+    pub provenance: Vec<Provenance>,
+    /// Names of the SelfHeal objects that were made, newest last, at most 20.
+    pub self_heals: Vec<String>,
+}
+
+/// Why a version was rejected, and what was known then.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AbortRecord {
+    pub cause: AbortCause,
+    pub bad: Version,
+    pub good: Version,
+    /// The largest weight that the canary had reached.
+    pub weight: Weight,
+    /// When the update began to take traffic, where known.
+    pub started_at: Option<Timestamp>,
+    pub at: Timestamp,
+    /// One sentence for people.
+    pub message: String,
+    /// What was measured, for verdicts of an analysis.
+    pub evidence: Option<Evidence>,
+}
+
+/// A version: its hash and the image of each container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub hash: PodHash,
+    pub images: BTreeMap<String, String>,
+}
+
+/// A version that was promoted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    pub version: Version,
+    pub revision: i64,
+    pub at: Timestamp,
+}
+
+/// Why an update ended on the old version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::EnumString)]
+pub enum AbortCause {
+    /// Measured and bad.
+    MetricFailed,
+    /// The limit was passed, but not by real numbers alone.
+    NoData,
+    /// The analysis itself went wrong: a bad query, a bad condition.
+    AnalysisError,
+    /// Pods did not become available in time.
+    ProgressDeadline,
+    /// A person (or a client) asked for it.
+    UserAbort,
+}
