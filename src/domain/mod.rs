@@ -1,1 +1,4 @@
 //! The nouns: types that cannot hold nonsense. No I/O. No clock.
+
+pub mod value;
+pub mod verdict;
