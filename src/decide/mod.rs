@@ -1,4 +1,5 @@
 //! The decisions: what is observed goes in, a plan comes out. No I/O. No clock. No async.
+<<<<<<< HEAD
 //!
 //! `step` is total and deterministic: the same observation at the same time gives the same plan, and carrying a plan
 //! out and observing again leads to a plan that does nothing new.
@@ -193,3 +194,7 @@ impl Report {
         Self { stage, live: Weight::ZERO, target: Weight::ZERO, ceiling: Weight::ZERO, waiting: vec![], notes: vec![] }
     }
 }
+=======
+
+pub mod analysis;
+>>>>>>> h/analysis
