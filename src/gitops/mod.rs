@@ -1,1 +1,3 @@
 //! The Git lane: finds the failed value in Git and restores it. Never on the path of traffic.
+
+pub mod edit;
