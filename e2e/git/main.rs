@@ -1,5 +1,7 @@
 //! The Git lane with the real program: transfers run in `serin git-transfer` against real bare repositories.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
 use std::{
     path::{Path, PathBuf},
     time::Duration,

@@ -3,12 +3,13 @@
 use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use git2::Oid;
 use serin::{
     api::serin::Author,
+    clock::instant,
     gitops::{
         commit,
         repo::Clones,
@@ -162,7 +163,7 @@ async fn a_transfer_that_hangs_is_killed_with_its_children_at_its_deadline() {
     let lane = Lane::new("file:///anything".into());
     let hanging = Transfer { program: script, limit: Duration::from_millis(1500), ..lane.transfer.clone() };
     let lane = Lane { transfer: hanging, ..lane };
-    let begun = Instant::now();
+    let begun = instant();
     assert!(matches!(lane.fetch().await, Err(Failure::TimedOut(_))));
     assert!(begun.elapsed() < Duration::from_secs(10));
     let pid: i32 = std::fs::read_to_string(pid).unwrap().trim().parse().unwrap();
@@ -228,7 +229,7 @@ fn gone(pid: i32) -> bool {
 }
 
 fn until(mut condition: impl FnMut() -> bool, what: &str) {
-    let begun = Instant::now();
+    let begun = instant();
     while !condition() {
         assert!(begun.elapsed() < Duration::from_secs(10), "{what}");
         std::thread::yield_now();

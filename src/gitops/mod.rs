@@ -2,6 +2,10 @@
 
 pub mod commit;
 pub mod edit;
+pub mod message;
 pub mod perform;
 pub mod repo;
 pub mod transfer;
+
+#[cfg(test)]
+mod fixtures;
