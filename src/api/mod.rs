@@ -9,6 +9,7 @@ mod read;
 pub mod record;
 pub mod rollout;
 pub mod run;
+pub mod serin;
 pub mod status;
 pub mod traffic;
 pub mod workload;

@@ -45,7 +45,10 @@ pub(crate) fn list<'a>(value: &'a Value, path: &[&str]) -> &'a [Value] {
 /// A map of texts; entries of other types are left out.
 pub(crate) fn texts(value: &Value, path: &[&str]) -> BTreeMap<String, String> {
     let map = at(value, path).and_then(Value::as_object);
-    map.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+    map.into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect()
 }
 
 /// A JSON object with the path it was found at, for strict reading.
@@ -98,7 +101,8 @@ impl<'a> Field<'a> {
     pub(crate) fn natural(&self) -> Result<i32, SpecError> {
         let number = self.integer()?;
         let natural = i32::try_from(number).ok().filter(|number| *number >= 0);
-        natural.ok_or_else(|| self.error(format!("Invalid value: {number}: must be greater than or equal to 0")))
+        natural
+            .ok_or_else(|| self.error(format!("Invalid value: {number}: must be greater than or equal to 0")))
     }
 
     pub(crate) fn object(&self) -> Result<&'a serde_json::Map<String, Value>, SpecError> {

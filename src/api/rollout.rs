@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use super::{hash, read::{self, Field}, status};
+use super::{
+    hash,
+    read::{self, Field},
+    status,
+};
 use crate::{
     decide::{
         observed::{Rollout, Traffic},
@@ -29,7 +33,10 @@ pub fn parse(mut object: Value) -> Parsed {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
-    let key = Key::new(read::owned(&object, &["metadata", "namespace"]), read::owned(&object, &["metadata", "name"]));
+    let key = Key::new(
+        read::owned(&object, &["metadata", "namespace"]),
+        read::owned(&object, &["metadata", "name"]),
+    );
     let memory = status::parse(object.get("status").unwrap_or(&Value::Null));
     let spec = spec(&object, memory.collision_count);
     let digest = read::at(&object, &["spec", "template"])
@@ -57,7 +64,8 @@ fn traffic(object: &Value, key: &Key) -> Option<Traffic> {
         stable: read::text(canary, &["stableService"])?.to_owned(),
         canary: read::text(canary, &["canaryService"])?.to_owned(),
     };
-    let routes = read::list(service, &["routes"]).iter().filter_map(|route| route.as_str().map(str::to_owned));
+    let routes =
+        read::list(service, &["routes"]).iter().filter_map(|route| route.as_str().map(str::to_owned));
     Some(Traffic {
         services,
         virtual_service: virtual_service_key(read::text(service, &["name"])?, &key.namespace),
@@ -75,8 +83,10 @@ fn virtual_service_key(name: &str, namespace: &str) -> Key {
 }
 
 fn spec(object: &Value, collisions: Option<i32>) -> Result<Spec, SpecError> {
-    let missing = |field: &str, message: &str| SpecError { field: field.to_owned(), message: message.to_owned() };
-    let spec = object.get("spec").ok_or_else(|| missing("spec", "Required value: the Rollout has no spec"))?;
+    let missing =
+        |field: &str, message: &str| SpecError { field: field.to_owned(), message: message.to_owned() };
+    let spec =
+        object.get("spec").ok_or_else(|| missing("spec", "Required value: the Rollout has no spec"))?;
     let spec = Field::root("spec", spec);
     spec.object()?;
     refuse(&spec, &["workloadRef", "restartAt", "rollbackWindow"])?;
@@ -84,12 +94,10 @@ fn spec(object: &Value, collisions: Option<i32>) -> Result<Spec, SpecError> {
     let selector = spec.get("selector").ok_or_else(|| {
         missing("spec.selector", "Required value: Rollout has missing field '.spec.selector'")
     })?;
-    let template =
-        spec.get("template").ok_or_else(|| missing("spec.template", "Required value: a Rollout needs a pod template"))?;
-    let template_hash = hash::template_hash(template.value, collisions)
-        .map_err(|error| SpecError { field: format!("spec.template{}", dotted(&error.path)), message: format!("expected {}, found {}", error.expected, error.found) })?;
-    let template_hash =
-        PodHash::new(template_hash).ok_or_else(|| template.error("its hash is empty"))?;
+    let template = spec
+        .get("template")
+        .ok_or_else(|| missing("spec.template", "Required value: a Rollout needs a pod template"))?;
+    let template_hash = template_hash(&template, collisions)?;
     let match_labels = selector_of(&selector, &template)?;
     let number = |key: &str| spec.get(key).map(|field| field.natural()).transpose();
     let min_ready_seconds = number("minReadySeconds")?.unwrap_or(0);
@@ -99,9 +107,14 @@ fn spec(object: &Value, collisions: Option<i32>) -> Result<Spec, SpecError> {
     }
     let limit = |key: &str| -> Result<usize, SpecError> {
         let field = spec.get("analysis").and_then(|analysis| analysis.get(key));
-        Ok(field.map(|field| field.natural()).transpose()?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(5))
+        Ok(field
+            .map(|field| field.natural())
+            .transpose()?
+            .and_then(|limit| usize::try_from(limit).ok())
+            .unwrap_or(5))
     };
-    let flag = |key: &str| spec.get(key).map(|field| field.boolean()).transpose().map(|flag| flag.unwrap_or(false));
+    let flag =
+        |key: &str| spec.get(key).map(|field| field.boolean()).transpose().map(|flag| flag.unwrap_or(false));
     let strategy = strategy(&spec)?;
     Ok(Spec {
         replicas: replicas.unwrap_or(1),
@@ -112,7 +125,9 @@ fn spec(object: &Value, collisions: Option<i32>) -> Result<Spec, SpecError> {
         template: Arc::new(template.value.clone()),
         template_hash,
         min_ready_seconds,
-        revision_history_limit: number("revisionHistoryLimit")?.and_then(|n| usize::try_from(n).ok()).unwrap_or(10),
+        revision_history_limit: number("revisionHistoryLimit")?
+            .and_then(|n| usize::try_from(n).ok())
+            .unwrap_or(10),
         progress_deadline: seconds(progress_deadline),
         progress_deadline_abort: flag("progressDeadlineAbort")?,
         paused: flag("paused")?,
@@ -127,8 +142,20 @@ fn spec(object: &Value, collisions: Option<i32>) -> Result<Spec, SpecError> {
     })
 }
 
+fn template_hash(template: &Field<'_>, collisions: Option<i32>) -> Result<PodHash, SpecError> {
+    let hash = hash::template_hash(template.value, collisions).map_err(|error| SpecError {
+        field: format!("{}{}", template.path, dotted(&error.path)),
+        message: format!("expected {}, found {}", error.expected, error.found),
+    })?;
+    PodHash::new(hash).ok_or_else(|| template.error("its hash is empty"))
+}
+
 fn dotted(path: &str) -> String {
-    if path.is_empty() || path.starts_with('[') { path.to_owned() } else { format!(".{}", path.trim_start_matches('.')) }
+    if path.is_empty() || path.starts_with('[') {
+        path.to_owned()
+    } else {
+        format!(".{}", path.trim_start_matches('.'))
+    }
 }
 
 fn seconds(count: i32) -> Duration {
@@ -138,7 +165,10 @@ fn seconds(count: i32) -> Duration {
 /// Refuses members that are set and that serin does not act on yet: acting as if they were not there would surprise.
 fn refuse(field: &Field<'_>, keys: &[&str]) -> Result<(), SpecError> {
     match keys.iter().find_map(|key| field.get(key)) {
-        Some(found) => Err(found.error("not supported by serin yet: remove it, or leave this Rollout to another controller")),
+        Some(found) => {
+            Err(found
+                .error("not supported by serin yet: remove it, or leave this Rollout to another controller"))
+        }
         None => Ok(()),
     }
 }
@@ -184,7 +214,9 @@ struct Strategy {
 fn strategy(spec: &Field<'_>) -> Result<Strategy, SpecError> {
     let none = || SpecError {
         field: "spec.strategy.strategy".to_owned(),
-        message: "Required value: Rollout has missing field '.spec.strategy.canary or .spec.strategy.blueGreen'".to_owned(),
+        message:
+            "Required value: Rollout has missing field '.spec.strategy.canary or .spec.strategy.blueGreen'"
+                .to_owned(),
     };
     let strategy = spec.get("strategy").ok_or_else(none)?;
     strategy.object()?;
@@ -193,9 +225,19 @@ fn strategy(spec: &Field<'_>) -> Result<Strategy, SpecError> {
     canary.object()?;
     refuse(
         &canary,
-        &["dynamicStableScale", "pingPong", "antiAffinity", "canaryMetadata", "stableMetadata", "replicaProgressThreshold", "minPodsPerReplicaSet", "scaleDownDelayRevisionLimit"],
+        &[
+            "dynamicStableScale",
+            "pingPong",
+            "antiAffinity",
+            "canaryMetadata",
+            "stableMetadata",
+            "replicaProgressThreshold",
+            "minPodsPerReplicaSet",
+            "scaleDownDelayRevisionLimit",
+        ],
     )?;
-    let services = Services { stable: service(&canary, "stableService")?, canary: service(&canary, "canaryService")? };
+    let services =
+        Services { stable: service(&canary, "stableService")?, canary: service(&canary, "canaryService")? };
     if services.stable == services.canary {
         return Err(SpecError {
             field: "spec.strategy.stableService".to_owned(),
@@ -222,7 +264,8 @@ fn strategy(spec: &Field<'_>) -> Result<Strategy, SpecError> {
 fn service(canary: &Field<'_>, key: &str) -> Result<String, SpecError> {
     let required = || SpecError {
         field: format!("spec.strategy.{key}"),
-        message: "Invalid value: Canary service and Stable service must to be set to use Traffic Routing".to_owned(),
+        message: "Invalid value: Canary service and Stable service must to be set to use Traffic Routing"
+            .to_owned(),
     };
     let name = canary.get(key).ok_or_else(required)?.string()?;
     if name.is_empty() { Err(required()) } else { Ok(name) }
@@ -234,18 +277,23 @@ fn istio(canary: &Field<'_>) -> Result<(), SpecError> {
         message: "serin steers traffic through Istio: a Rollout without it is not supported yet".to_owned(),
     };
     let routing = canary.get("trafficRouting").ok_or_else(needed)?;
-    let others = ["nginx", "alb", "smi", "ambassador", "appMesh", "traefik", "apisix", "plugins", "maxTrafficWeight"];
+    let others =
+        ["nginx", "alb", "smi", "ambassador", "appMesh", "traefik", "apisix", "plugins", "maxTrafficWeight"];
     refuse(&routing, &others)?;
-    if let Some(managed) = routing.get("managedRoutes").filter(|managed| managed.value.as_array().is_none_or(|list| !list.is_empty())) {
+    if let Some(managed) = routing
+        .get("managedRoutes")
+        .filter(|managed| managed.value.as_array().is_none_or(|list| !list.is_empty()))
+    {
         return Err(managed.error("not supported by serin yet"));
     }
     let istio = routing.get("istio").ok_or_else(needed)?;
     refuse(&istio, &["virtualServices", "destinationRule"])?;
-    let service = istio.get("virtualService").ok_or_else(|| {
-        istio.error("either VirtualService or VirtualServices must be configured")
-    })?;
+    let service = istio
+        .get("virtualService")
+        .ok_or_else(|| istio.error("either VirtualService or VirtualServices must be configured"))?;
     refuse(&service, &["tlsRoutes", "tcpRoutes"])?;
-    let name = service.get("name").ok_or_else(|| service.error("Required value: `name` of the VirtualService"))?;
+    let name =
+        service.get("name").ok_or_else(|| service.error("Required value: `name` of the VirtualService"))?;
     if name.string()?.is_empty() {
         return Err(name.error("Required value: `name` of the VirtualService"));
     }
@@ -261,14 +309,16 @@ fn background(canary: &Field<'_>) -> Result<Option<Background>, SpecError> {
     let Some(analysis) = canary.get("analysis") else { return Ok(None) };
     analysis.object()?;
     let starting = analysis.get("startingStep").map(|field| field.natural()).transpose()?.unwrap_or(0);
-    let has_templates = analysis.get("templates").map(|list| list.items()).transpose()?.is_some_and(|list| !list.is_empty());
+    let has_templates =
+        analysis.get("templates").map(|list| list.items()).transpose()?.is_some_and(|list| !list.is_empty());
     Ok(has_templates.then(|| Background { starting_step: usize::try_from(starting).unwrap_or(0) }))
 }
 
 fn step(step: &Field<'_>) -> Result<Step, SpecError> {
     step.object()?;
     refuse(step, &["experiment", "setCanaryScale", "setHeaderRoute", "setMirrorRoute", "plugin"])?;
-    let at = |message: &str| SpecError { field: step.path.replace(".canary", ""), message: message.to_owned() };
+    let at =
+        |message: &str| SpecError { field: step.path.replace(".canary", ""), message: message.to_owned() };
     let members = [step.get("setWeight"), step.get("pause"), step.get("analysis")];
     match members {
         [Some(weight), None, None] => {
@@ -279,13 +329,17 @@ fn step(step: &Field<'_>) -> Result<Step, SpecError> {
         }
         [None, Some(pause), None] => pause_step(&pause),
         [None, None, Some(analysis)] => {
-            let templates = analysis.get("templates").map(|list| list.items()).transpose()?.unwrap_or_default();
+            let templates =
+                analysis.get("templates").map(|list| list.items()).transpose()?.unwrap_or_default();
             if templates.is_empty() {
-                return Err(analysis.error("Required value: `templates`: an analysis step needs at least one template"));
+                return Err(analysis
+                    .error("Required value: `templates`: an analysis step needs at least one template"));
             }
             Ok(Step::Analysis)
         }
-        _ => Err(at("Step must have one of the following set: experiment, setWeight, setCanaryScale, pause or analysis")),
+        _ => Err(at(
+            "Step must have one of the following set: experiment, setWeight, setCanaryScale, pause or analysis",
+        )),
     }
 }
 
@@ -299,8 +353,13 @@ fn pause_step(pause: &Field<'_>) -> Result<Step, SpecError> {
             return Err(duration.error("expected a number of seconds or a Go duration such as 5m"));
         }
     };
-    let seconds = raw.parse::<i64>().ok().or_else(|| super::analysis::go_duration(&raw).ok().map(|time| time.as_secs()));
+    let seconds = raw
+        .parse::<i64>()
+        .ok()
+        .or_else(|| super::analysis::duration::parse(&raw).ok().map(|time| time.as_secs()));
     let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
-    let seconds = seconds.ok_or_else(|| duration.error(format!("Invalid value: \"{raw}\": Duration needs to be greater than 0")))?;
+    let seconds = seconds.ok_or_else(|| {
+        duration.error(format!("Invalid value: \"{raw}\": Duration needs to be greater than 0"))
+    })?;
     Ok(Step::Pause { duration: Some(Duration::from_secs(seconds)), raw: Some(raw) })
 }

@@ -7,7 +7,9 @@ use super::read;
 use crate::{
     decide::{
         analysis::Phase as RunPhase,
-        memory::{Condition, ConditionStatus, Counts, Memory, Pause, PauseReason, RunStatus, WeightOf, Weights},
+        memory::{
+            Condition, ConditionStatus, Counts, Memory, Pause, PauseReason, RunStatus, WeightOf, Weights,
+        },
     },
     domain::{PodHash, Weight},
 };
@@ -94,7 +96,10 @@ pub fn print(memory: &Memory) -> Value {
     let some = |text: &str| (!text.is_empty()).then(|| Value::from(text));
     let count = |count: i32| (count != 0).then(|| Value::from(count));
     let flag = |flag: bool| flag.then_some(Value::Bool(true));
-    put("observedGeneration", memory.observed_generation.map(|generation| Value::from(generation.to_string())));
+    put(
+        "observedGeneration",
+        memory.observed_generation.map(|generation| Value::from(generation.to_string())),
+    );
     put("phase", memory.phase.map(|phase| Value::from(phase.to_string())));
     put("message", some(&memory.message));
     put("conditions", list(memory.conditions.iter().map(print_condition)));
@@ -139,7 +144,10 @@ fn print_canary(memory: &Memory) -> Value {
             }
             Value::Object(side)
         };
-        canary.insert("weights".to_owned(), json!({"canary": side(&weights.canary), "stable": side(&weights.stable)}));
+        canary.insert(
+            "weights".to_owned(),
+            json!({"canary": side(&weights.canary), "stable": side(&weights.stable)}),
+        );
     }
     let runs = [
         ("currentStepAnalysisRunStatus", &memory.step_run),

@@ -43,7 +43,10 @@ struct SlimRoute {
 pub fn parse_virtual_service(object: &Value) -> SlimService {
     let http = read::at(object, &["spec", "http"]).and_then(Value::as_array);
     SlimService {
-        key: Key::new(read::owned(object, &["metadata", "namespace"]), read::owned(object, &["metadata", "name"])),
+        key: Key::new(
+            read::owned(object, &["metadata", "namespace"]),
+            read::owned(object, &["metadata", "name"]),
+        ),
         resource_version: read::owned(object, &["metadata", "resourceVersion"]),
         annotations: read::texts(object, &["metadata", "annotations"]),
         has_annotations: read::at(object, &["metadata", "annotations"]).is_some(),
@@ -57,14 +60,21 @@ fn slim_route(route: &Value) -> SlimRoute {
     SlimRoute {
         name: read::text(route, &["name"]).map(str::to_owned),
         destinations: destinations
-            .map(|entry| (read::int(entry, &["weight"]), Arc::new(entry.get("destination").cloned().unwrap_or_default())))
+            .map(|entry| {
+                (
+                    read::int(entry, &["weight"]),
+                    Arc::new(entry.get("destination").cloned().unwrap_or_default()),
+                )
+            })
             .collect(),
     }
 }
 
 /// The manager of the newest write to the spec.
 fn last_writer(object: &Value) -> Option<String> {
-    let writes = read::list(object, &["metadata", "managedFields"]).iter().filter(|write| write.get("subresource").is_none());
+    let writes = read::list(object, &["metadata", "managedFields"])
+        .iter()
+        .filter(|write| write.get("subresource").is_none());
     let newest = writes.max_by_key(|write| read::time(write, &["time"]))?;
     read::text(newest, &["manager"]).map(str::to_owned)
 }
@@ -89,13 +99,20 @@ impl SlimService {
         let field = "spec.strategy.canary.trafficRouting.istio.virtualService.name";
         let invalid = |why: String| SpecError {
             field: field.to_owned(),
-            message: format!("Invalid value: \"{}\": Istio VirtualService has invalid HTTP routes. Error: {why}", self.key.name),
+            message: format!(
+                "Invalid value: \"{}\": Istio VirtualService has invalid HTTP routes. Error: {why}",
+                self.key.name
+            ),
         };
         let http = self.http.as_ref().filter(|http| !http.is_empty()).ok_or_else(|| {
             invalid("Unable to get any of the HTTP routes for the Istio VirtualService".to_owned())
         })?;
         let indexes = select(http, &traffic.routes).map_err(invalid)?;
-        indexes.into_iter().filter_map(|index| Some((index, http.get(index)?))).map(|(index, route)| self::route(index, route, traffic).map_err(invalid)).collect()
+        indexes
+            .into_iter()
+            .filter_map(|index| Some((index, http.get(index)?)))
+            .map(|(index, route)| self::route(index, route, traffic).map_err(invalid))
+            .collect()
     }
 }
 
@@ -128,7 +145,11 @@ fn route(index: usize, slim: &SlimRoute, traffic: &Traffic) -> Result<Route, Str
     let destinations: Vec<Destination> = slim
         .destinations
         .iter()
-        .map(|(weight, destination)| Destination { side: side(destination), weight: *weight, destination: Arc::clone(destination) })
+        .map(|(weight, destination)| Destination {
+            side: side(destination),
+            weight: *weight,
+            destination: Arc::clone(destination),
+        })
         .collect();
     let has = |side: Side| destinations.iter().any(|destination| destination.side == side);
     if !has(Side::Canary) {

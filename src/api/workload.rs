@@ -38,20 +38,27 @@ pub fn parse_replica_set(object: &Value) -> Option<OwnedSet> {
     let containers = ["initContainers", "containers"].into_iter();
     let images = containers
         .flat_map(|kind| read::list(object, &["spec", "template", "spec", kind]))
-        .filter_map(|container| Some((read::text(container, &["name"])?.to_owned(), read::text(container, &["image"])?.to_owned())))
+        .filter_map(|container| {
+            Some((
+                read::text(container, &["name"])?.to_owned(),
+                read::text(container, &["image"])?.to_owned(),
+            ))
+        })
         .collect();
     Some(OwnedSet {
         set: ReplicaSet {
             name: read::owned(object, &["metadata", "name"]),
             uid: Uid(read::owned(object, &["metadata", "uid"])),
             resource_version: read::owned(object, &["metadata", "resourceVersion"]),
-            created: read::time(object, &["metadata", "creationTimestamp"]).unwrap_or(jiff::Timestamp::UNIX_EPOCH),
+            created: read::time(object, &["metadata", "creationTimestamp"])
+                .unwrap_or(jiff::Timestamp::UNIX_EPOCH),
             is_deleted: read::at(object, &["metadata", "deletionTimestamp"]).is_some(),
             hash,
             revision: annotation(REVISION).and_then(|text| text.parse().ok()).unwrap_or(0),
             desired: annotation(DESIRED_REPLICAS).and_then(|text| text.parse().ok()),
             deadline: annotation(SCALE_DOWN_DEADLINE).and_then(|text| text.parse().ok()),
-            replicas: read::int(object, &["spec", "replicas"]).map_or(1, |_| read::count(object, &["spec", "replicas"])),
+            replicas: read::int(object, &["spec", "replicas"])
+                .map_or(1, |_| read::count(object, &["spec", "replicas"])),
             created_pods: read::count(object, &["status", "replicas"]),
             ready: read::count(object, &["status", "readyReplicas"]),
             available: read::count(object, &["status", "availableReplicas"]),

@@ -75,7 +75,8 @@ pub(super) fn record(facts: &Facts<'_>, course: &Course, analyses: &Analyses<'_>
     if let Some(set) = stable_after(facts, course)
         && new.provenance.last().is_none_or(|last| last.version.hash != set.hash)
     {
-        new.provenance.push(Provenance { version: version(set), at: super::conditions::whole_second(facts.now) });
+        new.provenance
+            .push(Provenance { version: version(set), at: super::conditions::whole_second(facts.now) });
         let surplus = new.provenance.len().saturating_sub(KEPT_PROMOTIONS);
         new.provenance.drain(..surplus);
     }
