@@ -4,55 +4,42 @@ use serde_json::{Map, Value, json};
 
 use super::resource::Resource;
 
+type Fill = fn(&mut Value);
+
+/// Kinds with defaults.
+const FILLED: &[(Resource, Fill)] = &[
+    (Resource::Pods, pod),
+    (Resource::ReplicaSets, replica_set),
+    (Resource::Deployments, deployment),
+    (Resource::Services, service),
+    (Resource::Secrets, secret),
+    (Resource::Namespaces, namespace),
+];
+
 /// Fills in the defaults of a kind, at creation and at every update. Custom kinds have none.
 pub(super) fn fill(resource: Resource, object: &mut Value) {
-    match resource {
-        Resource::Pods => pod(object),
-        Resource::ReplicaSets => {
-            set(object, &["spec"], "replicas", json!(1));
-            template(object);
-        }
-        Resource::Deployments => {
-            deployment(object);
-            template(object);
-        }
-        Resource::Services => service(object),
-        Resource::Secrets => secret(object),
-        Resource::Namespaces => namespace(object),
-        Resource::Nodes
-        | Resource::Endpoints
-        | Resource::Events
-        | Resource::ConfigMaps
-        | Resource::ServiceAccounts
-        | Resource::EndpointSlices
-        | Resource::Leases
-        | Resource::VirtualServices
-        | Resource::DestinationRules
-        | Resource::Rollouts
-        | Resource::AnalysisRuns
-        | Resource::AnalysisTemplates
-        | Resource::ClusterAnalysisTemplates
-        | Resource::Experiments
-        | Resource::RolloutRecords
-        | Resource::SelfHealPolicies
-        | Resource::SelfHeals
-        | Resource::CustomResourceDefinitions
-        | Resource::Kustomizations
-        | Resource::Applications => {}
+    for (_, fill) in FILLED.iter().filter(|(kind, _)| *kind == resource) {
+        fill(object);
     }
 }
 
+type Begin = fn(&Value, &str) -> Value;
+
+/// Kinds whose status begins in the store, from the object and the time.
+const BEGUN: &[(Resource, Begin)] = &[
+    (Resource::Pods, |pod, _| json!({"phase": "Pending", "qosClass": quality(pod)})),
+    (Resource::ReplicaSets, |_, _| json!({"replicas": 0})),
+    (Resource::Deployments, |_, _| json!({})),
+    (Resource::Nodes, |_, _| json!({})),
+    (Resource::Services, |_, _| json!({"loadBalancer": {}})),
+    (Resource::Namespaces, |_, _| json!({"phase": "Active"})),
+    (Resource::CustomResourceDefinitions, established),
+];
+
 /// The status a new object of the kind begins with, in place of the one that was sent.
 pub(super) fn initial_status(resource: Resource, object: &Value, now: &str) -> Option<Value> {
-    match resource {
-        Resource::Pods => Some(json!({"phase": "Pending", "qosClass": quality(object)})),
-        Resource::ReplicaSets => Some(json!({"replicas": 0})),
-        Resource::Deployments | Resource::Nodes => Some(json!({})),
-        Resource::Services => Some(json!({"loadBalancer": {}})),
-        Resource::Namespaces => Some(json!({"phase": "Active"})),
-        Resource::CustomResourceDefinitions => Some(established(object, now)),
-        _ => None,
-    }
+    let (_, begin) = BEGUN.iter().find(|(kind, _)| *kind == resource)?;
+    Some(begin(object, now))
 }
 
 fn child<'a>(object: &'a mut Value, path: &[&str]) -> Option<&'a mut Map<String, Value>> {
@@ -182,7 +169,13 @@ fn quality(pod: &Value) -> &'static str {
     }
 }
 
+fn replica_set(object: &mut Value) {
+    set(object, &["spec"], "replicas", json!(1));
+    template(object);
+}
+
 fn deployment(object: &mut Value) {
+    template(object);
     for (field, value) in [
         ("replicas", json!(1)),
         ("revisionHistoryLimit", json!(10)),

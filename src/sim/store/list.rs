@@ -50,9 +50,10 @@ impl Query<'_> {
 }
 
 /// The fields a kind can be selected by, besides name and namespace.
-fn selectable_fields(resource: Resource) -> &'static [&'static str] {
-    match resource {
-        Resource::Events => &[
+const SELECTABLE: &[(Resource, &[&str])] = &[
+    (
+        Resource::Events,
+        &[
             "involvedObject.kind",
             "involvedObject.namespace",
             "involvedObject.name",
@@ -65,7 +66,10 @@ fn selectable_fields(resource: Resource) -> &'static [&'static str] {
             "source",
             "type",
         ],
-        Resource::Pods => &[
+    ),
+    (
+        Resource::Pods,
+        &[
             "spec.nodeName",
             "spec.restartPolicy",
             "spec.schedulerName",
@@ -73,22 +77,19 @@ fn selectable_fields(resource: Resource) -> &'static [&'static str] {
             "status.phase",
             "status.podIP",
         ],
-        Resource::Secrets => &["type"],
-        Resource::Namespaces => &["status.phase"],
-        Resource::ReplicaSets => &["status.replicas"],
-        _ => &[],
-    }
-}
+    ),
+    (Resource::Secrets, &["type"]),
+    (Resource::Namespaces, &["status.phase"]),
+    (Resource::ReplicaSets, &["status.replicas"]),
+];
 
 impl Store {
     /// Selectors out of a query.
     pub(super) fn selectors(target: &Target, query: &Query<'_>) -> Result<Selectors, Refusal> {
-        Selectors::parse(
-            query.text("labelSelector"),
-            query.text("fieldSelector"),
-            selectable_fields(target.resource),
-        )
-        .map_err(|message| bad_request(&message))
+        let supported = SELECTABLE.iter().find(|(resource, _)| *resource == target.resource);
+        let supported = supported.map(|(_, fields)| *fields).unwrap_or_default();
+        Selectors::parse(query.text("labelSelector"), query.text("fieldSelector"), supported)
+            .map_err(|message| bad_request(&message))
     }
 
     pub(super) fn watch(&self, target: &Target, query: &Query<'_>) -> Result<Answer, Refusal> {

@@ -22,7 +22,7 @@ fn send(store: &mut Store, method: Method, path: &str, body: Body) -> Response {
     let request = Request { method, path: path.to_owned(), query, body };
     match store.answer(&request, "test") {
         Answer::Response(response) => response,
-        other => panic!("{other:?}"),
+        other @ (Answer::Watch(_) | Answer::Crash) => panic!("{other:?}"),
     }
 }
 
@@ -55,7 +55,7 @@ fn watch_from(store: &mut Store, path: &str) -> Watch {
     match store.answer(&Request { method: Method::Get, path: path.into(), query, body: Body::Empty }, "test")
     {
         Answer::Watch(watch) => watch,
-        other => panic!("{other:?}"),
+        other @ (Answer::Response(_) | Answer::Crash) => panic!("{other:?}"),
     }
 }
 

@@ -118,56 +118,59 @@ fn json_type(value: &Value) -> &'static str {
     }
 }
 
+/// Fields that keep the value they were created with: where, as messages name it, and why.
+const IMMUTABLE: &[(Resource, &str, &str, &str)] = &[
+    (Resource::ReplicaSets, "/spec/selector", "spec.selector", "field is immutable"),
+    (Resource::Deployments, "/spec/selector", "spec.selector", "field is immutable"),
+    (Resource::Rollouts, "/spec/selector", "spec.selector", "Value is immutable"),
+    (Resource::SelfHeals, "/spec", "spec", "Value is immutable"),
+];
+
+type Check = fn(&Value, &mut Vec<Cause>);
+
+/// Kinds with rules of their own.
+const CHECKED: &[(Resource, Check)] = &[
+    (Resource::ReplicaSets, workload),
+    (Resource::Deployments, workload),
+    (Resource::Services, service),
+    (Resource::Pods, pod),
+];
+
 fn content(resource: Resource, object: &Value, live: Option<&Value>, causes: &mut Vec<Cause>) {
-    let immutable = |pointer: &str, field: &str, why: &str, causes: &mut Vec<Cause>| {
-        if let Some(live) = live
-            && let Some(before) = live.pointer(pointer)
-            && Some(before) != object.pointer(pointer)
-        {
-            let shown = object.pointer(pointer).unwrap_or(&Value::Null).to_string();
-            causes.push(Cause::invalid(field, &shown, why));
+    for (_, check) in CHECKED.iter().filter(|(kind, _)| *kind == resource) {
+        check(object, causes);
+    }
+    let Some(live) = live else { return };
+    for (_, pointer, field, why) in IMMUTABLE.iter().filter(|(kind, ..)| *kind == resource) {
+        let (before, after) = (live.pointer(pointer), object.pointer(pointer));
+        if before.is_some() && before != after {
+            causes.push(Cause::invalid(field, &after.unwrap_or(&Value::Null).to_string(), why));
         }
-    };
-    match resource {
-        Resource::ReplicaSets | Resource::Deployments => {
-            workload(object, causes);
-            immutable("/spec/selector", "spec.selector", "field is immutable", causes);
-        }
-        Resource::Rollouts => immutable("/spec/selector", "spec.selector", "Value is immutable", causes),
-        Resource::SelfHeals => immutable("/spec", "spec", "Value is immutable", causes),
-        Resource::Services => {
-            let headless = text(object, "/spec/clusterIP") == "None";
-            let external = text(object, "/spec/type") == "ExternalName";
-            let ports = object.pointer("/spec/ports").and_then(Value::as_array);
-            if !headless && !external && ports.is_none_or(Vec::is_empty) {
-                causes.push(Cause {
-                    reason: "FieldValueRequired",
-                    message: "Required value".into(),
-                    field: "spec.ports".into(),
-                });
-            }
-        }
-        Resource::Pods => {
-            let containers = object.pointer("/spec/containers").and_then(Value::as_array);
-            if containers.is_none_or(Vec::is_empty) {
-                causes.push(Cause {
-                    reason: "FieldValueRequired",
-                    message: "Required value".into(),
-                    field: "spec.containers".into(),
-                });
-            }
-        }
-        _ => {}
+    }
+}
+
+fn missing(field: &str) -> Cause {
+    Cause { reason: "FieldValueRequired", message: "Required value".into(), field: field.into() }
+}
+
+fn service(object: &Value, causes: &mut Vec<Cause>) {
+    let portless = text(object, "/spec/clusterIP") == "None" || text(object, "/spec/type") == "ExternalName";
+    let ports = object.pointer("/spec/ports").and_then(Value::as_array);
+    if !portless && ports.is_none_or(Vec::is_empty) {
+        causes.push(missing("spec.ports"));
+    }
+}
+
+fn pod(object: &Value, causes: &mut Vec<Cause>) {
+    let containers = object.pointer("/spec/containers").and_then(Value::as_array);
+    if containers.is_none_or(Vec::is_empty) {
+        causes.push(missing("spec.containers"));
     }
 }
 
 fn workload(object: &Value, causes: &mut Vec<Cause>) {
     let Some(selector) = object.pointer("/spec/selector").and_then(Selectors::of_object) else {
-        causes.push(Cause {
-            reason: "FieldValueRequired",
-            message: "Required value".into(),
-            field: "spec.selector".into(),
-        });
+        causes.push(missing("spec.selector"));
         return;
     };
     let template = object.pointer("/spec/template").unwrap_or(&Value::Null);

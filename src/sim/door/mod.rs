@@ -299,3 +299,6 @@ fn json_response(status: u16, body: &Value) -> http::Response<Body> {
     response.headers_mut().insert("content-type", http::HeaderValue::from_static(kind));
     response
 }
+
+#[cfg(test)]
+mod tests;
