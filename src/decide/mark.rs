@@ -1,22 +1,19 @@
 //! The shed mark: what a shed writes beside the weights, so that a crash before booking loses no verdict.
 
-use jiff::Timestamp;
-
+use super::analysis;
 use crate::domain::{PodHash, Weight};
 
-/// A failed verdict, noted on the VirtualService by the very request that took the traffic away.
+/// A bad verdict, noted on the VirtualService by the very request that took the traffic away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShedMark {
     /// The rejected version.
     pub hash: PodHash,
-    /// The AnalysisRun that failed, by uid, and the metric that decided.
-    pub run: crate::domain::Uid,
-    pub metric: String,
-    /// The value as `measurement.value` shows it, and the condition it broke.
-    pub value: String,
+    /// Uid of the AnalysisRun that decided.
+    pub run: String,
+    /// The condition that did not hold, for people.
     pub limit: String,
     /// The canary's weight before the shed.
     pub weight_before: Weight,
-    /// When the deciding measurement finished.
-    pub at: Timestamp,
+    /// What the run has to book.
+    pub verdict: analysis::Mark,
 }

@@ -99,8 +99,7 @@ pub struct WeightOf {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunStatus {
     pub name: String,
-    /// `None` for a run that was not started yet (empty on the wire).
-    pub phase: Option<RunPhase>,
+    pub phase: RunPhase,
     pub message: String,
 }
 

@@ -29,8 +29,8 @@ pub struct Observed {
     pub runs: Vec<OwnedRun>,
     /// The spec of the run that each analysis of the Rollout would start now, or why it cannot.
     pub analyses: BTreeMap<Slot, Result<RunTemplate, SpecError>>,
-    /// The newest sample of each run and metric.
-    pub samples: BTreeMap<Uid, BTreeMap<String, Sample>>,
+    /// The newest sample by uid of the run and name of the metric.
+    pub samples: BTreeMap<String, BTreeMap<String, Sample>>,
     /// `None` where the kind is not installed or not readable: serin then works without records.
     pub record: Option<Record>,
     /// Whether `RolloutRecord` and `SelfHeal` can be written at all.
@@ -237,6 +237,7 @@ pub struct Exposure {
     /// By side of the split.
     pub canary: Weight,
     pub stable: Weight,
-    /// By version: the larger share where both sides lead to the same one, capped at all of it.
-    pub by_hash: BTreeMap<PodHash, Weight>,
+    /// The version that each side's Service selects; `None` where its selector carries no hash.
+    pub canary_leads_to: Option<PodHash>,
+    pub stable_leads_to: Option<PodHash>,
 }

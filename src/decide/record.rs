@@ -34,6 +34,8 @@ pub struct AbortRecord {
     pub at: Timestamp,
     /// One sentence for people.
     pub message: String,
+    /// The AnalysisRun that decided, by name.
+    pub run: Option<String>,
     /// What was measured, for verdicts of an analysis.
     pub evidence: Option<Evidence>,
 }
@@ -60,10 +62,20 @@ pub enum AbortCause {
     MetricFailed,
     /// The limit was passed, but not by real numbers alone.
     NoData,
-    /// The analysis itself went wrong: a bad query, a bad condition.
+    /// The analysis itself went wrong: a query, a condition, its spec.
     AnalysisError,
     /// Pods did not become available in time.
     ProgressDeadline,
     /// A person (or a client) asked for it.
     UserAbort,
+}
+
+impl AbortCause {
+    /// Whether the Git lane is told: the rest of the decision is its policy's.
+    pub fn may_reach_git(self) -> bool {
+        match self {
+            Self::MetricFailed | Self::ProgressDeadline | Self::UserAbort => true,
+            Self::NoData | Self::AnalysisError => false,
+        }
+    }
 }
