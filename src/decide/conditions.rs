@@ -1,6 +1,6 @@
 //! Conditions, counts and phase of a Rollout's status: a function of what is observed and what was decided.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     course::Course,
@@ -138,11 +138,16 @@ fn progressing(facts: &Facts<'_>, course: &Course, is_healthy: bool, conditions:
     let was = |name: &str| reason.as_deref() == Some(name);
     let name = facts.new.map(|new| new.name.as_str()).unwrap_or_default();
     let revision = facts.new.map_or(0, |new| new.revision);
-    let mut set = |status, reason: &str, message: &str| conditions.set("Progressing", status, reason, message);
+    let mut set =
+        |status, reason: &str, message: &str| conditions.set("Progressing", status, reason, message);
     if course.stage == Stage::Aborted {
         let why = course.abort.as_ref().map(|abort| abort.message.as_str()).filter(|why| !why.is_empty());
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-        set(ConditionStatus::False, "RolloutAborted", &format!("Rollout aborted update to revision {revision}{why}"));
+        set(
+            ConditionStatus::False,
+            "RolloutAborted",
+            &format!("Rollout aborted update to revision {revision}{why}"),
+        );
     } else if course.is_retry {
         set(ConditionStatus::Unknown, "RolloutRetry", "Retrying Rollout after abort");
     } else if is_paused(facts, &course.memory) && course.memory.stable != course.memory.current {
@@ -191,7 +196,10 @@ pub(super) fn deadline(facts: &Facts<'_>) -> Option<Timestamp> {
     };
     let is_exempt = waits
         || is_paused(facts, facts.memory)
-        || matches!(progressing.reason.as_str(), "RolloutAborted" | "RolloutPaused" | "NewReplicaSetAvailable")
+        || matches!(
+            progressing.reason.as_str(),
+            "RolloutAborted" | "RolloutPaused" | "NewReplicaSetAvailable"
+        )
         || facts.others.iter().any(|set| set.deadline.is_some() && set.replicas > 0);
     (!is_exempt).then(|| facts.after(progressing.last_update, facts.spec.progress_deadline))
 }
@@ -227,11 +235,6 @@ pub(super) fn invalid(name: &str, error: &SpecError, conditions: &mut Conditions
 pub(super) fn bounded(text: &str, limit: usize) -> String {
     let end = (0..=limit.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     text.get(..end).unwrap_or_default().to_owned()
-}
-
-/// True when `later` is at least a second after `earlier`.
-pub(super) fn is_later(earlier: Timestamp, later: Timestamp) -> bool {
-    later.duration_since(earlier) >= SignedDuration::from_secs(1)
 }
 
 /// The phase that clients show; the first that fits.

@@ -78,7 +78,12 @@ impl Course {
     }
 
     fn tell(&mut self, kind: EventKind, reason: &str, message: String) {
-        self.events.push(Tell::Event(Event { about: About::Rollout, kind, reason: reason.to_owned(), message }));
+        self.events.push(Tell::Event(Event {
+            about: About::Rollout,
+            kind,
+            reason: reason.to_owned(),
+            message,
+        }));
     }
 }
 
@@ -240,7 +245,11 @@ fn rejected(facts: &Facts<'_>, analyses: &Analyses<'_>) -> Option<Abort> {
             Slot::Background => "Background",
             Slot::Step(_) => "Step-based",
         };
-        let tail = if said.finished.message.is_empty() { String::new() } else { format!(": {}", said.finished.message) };
+        let tail = if said.finished.message.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", said.finished.message)
+        };
         return Some(Abort {
             cause: super::evidence::cause(said.finished),
             message: format!("{kind} analysis phase error/failed{tail}"),
@@ -287,7 +296,10 @@ fn aborted(facts: &Facts<'_>, course: &mut Course, abort: Option<Abort>) {
 fn is_undecided(facts: &Facts<'_>, analyses: &Analyses<'_>, course: &mut Course) -> bool {
     let is_undecided = analyses.said().any(|said| said.finished.verdict == Verdict::Inconclusive);
     if is_undecided && !course.is_resumed && !course.is_inconclusive() {
-        course.memory.pauses.push(Pause { reason: INCONCLUSIVE, since: super::conditions::whole_second(facts.now) });
+        course
+            .memory
+            .pauses
+            .push(Pause { reason: INCONCLUSIVE, since: super::conditions::whole_second(facts.now) });
         course.memory.controller_pause = true;
     }
     is_undecided
@@ -326,7 +338,8 @@ fn unfinished(facts: &Facts<'_>, analyses: &Analyses<'_>, course: &mut Course) -
             (!is_served_with(facts, *weight)).then_some(Wait::Weight)
         }
         Some(Step::Pause { duration, .. }) => {
-            let pause = course.memory.pauses.iter().find(|pause| pause.reason == PauseReason::CanaryPauseStep);
+            let pause =
+                course.memory.pauses.iter().find(|pause| pause.reason == PauseReason::CanaryPauseStep);
             match (pause, duration) {
                 (Some(pause), Some(duration)) if facts.now >= facts.after(pause.since, *duration) => None,
                 (Some(_), Some(_)) => Some(Wait::PauseEnds),
@@ -345,7 +358,8 @@ fn unfinished(facts: &Facts<'_>, analyses: &Analyses<'_>, course: &mut Course) -
                 Cursor::At(index) => looked.owned.slot == Some(Slot::Step(index)),
                 Cursor::Done => false,
             });
-            let is_good = run.is_some_and(|looked| looked.step.status.phase.verdict() == Some(Verdict::Successful));
+            let is_good =
+                run.is_some_and(|looked| looked.step.status.phase.verdict() == Some(Verdict::Successful));
             (!is_good).then_some(Wait::Analysis)
         }
     }
@@ -395,7 +409,8 @@ fn book_promotion(facts: &Facts<'_>, course: &mut Course, why: &str) {
 
 /// `canary.weights` is what the VirtualService is seen to carry, never what is about to be written.
 fn weights_as_observed(facts: &Facts<'_>, course: &mut Course) {
-    let Some(service) = facts.observed.virtual_service.as_ref().filter(|service| service.routes.is_ok()) else {
+    let Some(service) = facts.observed.virtual_service.as_ref().filter(|service| service.routes.is_ok())
+    else {
         return;
     };
     // Before the first version is taken over nothing of the routes is ours.

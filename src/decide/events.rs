@@ -34,7 +34,10 @@ fn warning(reason: &str, message: String) -> Tell {
 
 fn of_workloads(facts: &Facts<'_>, plan: &Plan) -> Vec<Tell> {
     let scaled = |direction: &str, name: &str, revision: i64, from: i32, to: i32| {
-        normal("ScalingReplicaSet", format!("Scaled {direction} ReplicaSet {name} (revision {revision}) from {from} to {to}"))
+        normal(
+            "ScalingReplicaSet",
+            format!("Scaled {direction} ReplicaSet {name} (revision {revision}) from {from} to {to}"),
+        )
     };
     let mut events = vec![];
     for action in &plan.prepare {
@@ -48,7 +51,10 @@ fn of_workloads(facts: &Facts<'_>, plan: &Plan) -> Vec<Tell> {
             }
             Prepare::ScaleUp(up) => events.push(scaled("up", &up.replica_set, up.revision, up.from, up.to)),
             Prepare::SwitchService(switch) => events.push(switched(switch)),
-            Prepare::WriteReplicas | Prepare::Annotate(_) | Prepare::CreateRun(_) | Prepare::TerminateRun(_) => {}
+            Prepare::WriteReplicas
+            | Prepare::Annotate(_)
+            | Prepare::CreateRun(_)
+            | Prepare::TerminateRun(_) => {}
         }
     }
     if let Some(up) = &plan.shed.grow {
@@ -56,22 +62,32 @@ fn of_workloads(facts: &Facts<'_>, plan: &Plan) -> Vec<Tell> {
     }
     for action in &plan.retire {
         match action {
-            Retire::ScaleDown(down) => events.push(scaled("down", &down.replica_set, down.revision, down.from, down.to)),
+            Retire::ScaleDown(down) => {
+                events.push(scaled("down", &down.replica_set, down.revision, down.from, down.to))
+            }
             Retire::DeleteReplicaSet { .. } | Retire::DeleteRun { .. } => {}
         }
     }
     let failed = facts.observed.last.iter().rev().find(|attempt| {
-        matches!(attempt.action, super::plan::Action::CreateReplicaSet(_)) && attempt.status >= 400 && attempt.reason != "AlreadyExists"
+        matches!(attempt.action, super::plan::Action::CreateReplicaSet(_))
+            && attempt.status >= 400
+            && attempt.reason != "AlreadyExists"
     });
     if let Some(failed) = failed.filter(|_| facts.new.is_none()) {
-        events.push(warning("ReplicaSetCreateError", format!("The new ReplicaSet could not be created: {}", failed.message)));
+        events.push(warning(
+            "ReplicaSetCreateError",
+            format!("The new ReplicaSet could not be created: {}", failed.message),
+        ));
     }
     events
 }
 
 fn switched(switch: &Switch) -> Tell {
     let from = switch.from.as_ref().map(ToString::to_string).unwrap_or_default();
-    normal("SwitchService", format!("Switched selector for service '{}' from '{from}' to '{}'", switch.service, switch.to))
+    normal(
+        "SwitchService",
+        format!("Switched selector for service '{}' from '{from}' to '{}'", switch.service, switch.to),
+    )
 }
 
 fn of_traffic(plan: &Plan) -> Vec<Tell> {
@@ -81,7 +97,10 @@ fn of_traffic(plan: &Plan) -> Vec<Tell> {
     let mut events = vec![];
     if let Some(lowering) = &plan.shed.weights {
         let canary = lowering.routes.iter().flat_map(|route| &route.changes);
-        let to = canary.filter(|change| change.side == super::observed::Side::Canary).map(|change| change.to).max();
+        let to = canary
+            .filter(|change| change.side == super::observed::Side::Canary)
+            .map(|change| change.to)
+            .max();
         events.push(updated(&lowering.virtual_service.name, to.unwrap_or(Weight::ZERO)));
     }
     for action in &plan.expose {
@@ -113,7 +132,9 @@ fn of_story(facts: &Facts<'_>, course: &Course) -> Vec<Tell> {
     let (old, new) = (facts.memory, &course.memory);
     let mut events = vec![];
     let is_open = |memory: &Memory| {
-        memory.condition("Completed").is_some_and(|condition| condition.status != super::memory::ConditionStatus::True)
+        memory
+            .condition("Completed")
+            .is_some_and(|condition| condition.status != super::memory::ConditionStatus::True)
     };
     if is_open(new)
         && !is_open(old)
@@ -133,7 +154,10 @@ fn of_story(facts: &Facts<'_>, course: &Course) -> Vec<Tell> {
         (Some(_), None) | (None, None) | (Some(_), Some(_)) => {}
     }
     let aborted = |memory: &Memory| {
-        memory.condition("Progressing").filter(|condition| condition.reason == "RolloutAborted").map(|condition| condition.message.clone())
+        memory
+            .condition("Progressing")
+            .filter(|condition| condition.reason == "RolloutAborted")
+            .map(|condition| condition.message.clone())
     };
     if let (None, Some(message)) = (aborted(old), aborted(new)) {
         events.push(warning("RolloutAborted", message));
@@ -143,10 +167,8 @@ fn of_story(facts: &Facts<'_>, course: &Course) -> Vec<Tell> {
 
 /// A change of a current run's phase, as the Rollout's status books it.
 fn of_runs(old: &Memory, new: &Memory) -> Vec<Tell> {
-    let both = [
-        ("Step", &old.step_run, &new.step_run),
-        ("Background", &old.background_run, &new.background_run),
-    ];
+    let both =
+        [("Step", &old.step_run, &new.step_run), ("Background", &old.background_run, &new.background_run)];
     both.into_iter().filter_map(|(kind, old, new)| of_run(kind, old.as_ref(), new.as_ref()?)).collect()
 }
 

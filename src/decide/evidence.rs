@@ -24,9 +24,14 @@ pub(super) fn cause(finished: &Finished) -> AbortCause {
     match (finished.cause, finished.verdict) {
         (Cause::MetricFailed, Verdict::Failed) => AbortCause::MetricFailed,
         (Cause::NoData, _) => AbortCause::NoData,
-        (Cause::MetricFailed | Cause::Passed | Cause::Undecided | Cause::NotMeasurable | Cause::InvalidSpec, _) => {
-            AbortCause::AnalysisError
-        }
+        (
+            Cause::MetricFailed
+            | Cause::Passed
+            | Cause::Undecided
+            | Cause::NotMeasurable
+            | Cause::InvalidSpec,
+            _,
+        ) => AbortCause::AnalysisError,
     }
 }
 
@@ -89,16 +94,17 @@ fn made_intents(facts: &Facts<'_>) -> Vec<String> {
     let made = facts.observed.last.iter().filter(|attempt| {
         (200..300).contains(&attempt.status) || (attempt.status == 409 && attempt.reason == "AlreadyExists")
     });
-    made.filter_map(|attempt| match &attempt.action {
-        Action::SelfHeal(name) => Some(name.clone()),
-        _ => None,
-    })
+    made.filter_map(
+        |attempt| if let Action::SelfHeal(name) = &attempt.action { Some(name.clone()) } else { None },
+    )
     .collect()
 }
 
 /// Asks the Git lane, as long as the record does not list the request as made.
 pub(super) fn intents(facts: &Facts<'_>, course: &Course, record: Option<&Record>) -> Vec<Tell> {
-    let Some((record, abort)) = record.and_then(|record| Some((record, record.abort.as_ref()?))) else { return vec![] };
+    let Some((record, abort)) = record.and_then(|record| Some((record, record.abort.as_ref()?))) else {
+        return vec![];
+    };
     let is_current = course.stage == Stage::Aborted
         && facts.new.is_some_and(|new| new.hash == abort.bad.hash)
         && course.memory.aborted_at == Some(super::conditions::whole_second(abort.at));
@@ -106,20 +112,26 @@ pub(super) fn intents(facts: &Facts<'_>, course: &Course, record: Option<&Record
     if !is_current || !abort.cause.may_reach_git() || record.self_heals.contains(&name) {
         return vec![];
     }
-    vec![Tell::SelfHeal(Intent { name, abort: abort.clone() })]
+    vec![Tell::SelfHeal(Box::new(Intent { name, abort: abort.clone() }))]
 }
 
 /// The abort of this pass, or one that was booked without its record (the record's write failed, or a crash came
 /// between the two): then it is put together again from the run.
-fn abort_record(facts: &Facts<'_>, course: &Course, analyses: &Analyses<'_>, old: &Record) -> Option<AbortRecord> {
+fn abort_record(
+    facts: &Facts<'_>,
+    course: &Course,
+    analyses: &Analyses<'_>,
+    old: &Record,
+) -> Option<AbortRecord> {
     if course.stage != Stage::Aborted {
         return None;
     }
     let (new, stable) = (facts.new?, facts.stable?);
     let at = course.memory.aborted_at?;
-    let is_known = old.abort.as_ref().is_some_and(|known| {
-        known.bad.hash == new.hash && super::conditions::whole_second(known.at) == at
-    });
+    let is_known = old
+        .abort
+        .as_ref()
+        .is_some_and(|known| known.bad.hash == new.hash && super::conditions::whole_second(known.at) == at);
     if is_known {
         return None;
     }
@@ -130,7 +142,8 @@ fn abort_record(facts: &Facts<'_>, course: &Course, analyses: &Analyses<'_>, old
     let finished = run.and_then(|looked| looked.step.finished.as_ref());
     let mark = facts.observed.virtual_service.as_ref().and_then(|service| service.mark.as_ref());
     let marked = mark.filter(|mark| mark.hash == new.hash).map_or(Weight::ZERO, |mark| mark.weight_before);
-    let booked = facts.memory.weights.as_ref().filter(|weights| weights.canary.hash.as_ref() == Some(&new.hash));
+    let booked =
+        facts.memory.weights.as_ref().filter(|weights| weights.canary.hash.as_ref() == Some(&new.hash));
     let booked = booked.map_or(Weight::ZERO, |weights| weights.canary.weight);
     let reached = reached(facts, &facts.memory.clone());
     Some(AbortRecord {
@@ -170,7 +183,8 @@ fn remembered_cause<'a>(
     analyses: &'a Analyses<'a>,
     new: &ReplicaSet,
 ) -> (AbortCause, Option<&'a Looked<'a>>) {
-    let said = facts.memory.condition("Progressing").map(|condition| condition.message.as_str()).unwrap_or_default();
+    let said =
+        facts.memory.condition("Progressing").map(|condition| condition.message.as_str()).unwrap_or_default();
     if said.contains("has timed out progressing") {
         return (AbortCause::ProgressDeadline, None);
     }
@@ -182,7 +196,8 @@ fn remembered_cause<'a>(
             && looked.step.status.phase.verdict().is_some_and(|verdict| verdict >= Verdict::Error)
     };
     let newest = analyses.all.iter().filter(bad).max_by_key(|looked| looked.step.status.completed_at);
-    let cause = newest.and_then(|looked| looked.step.finished.as_ref()).map_or(AbortCause::AnalysisError, cause);
+    let cause =
+        newest.and_then(|looked| looked.step.finished.as_ref()).map_or(AbortCause::AnalysisError, cause);
     (cause, newest)
 }
 

@@ -11,7 +11,9 @@ impl Exposure {
     /// What is observed right now. Where the routes cannot be told, both sides count as carrying everything.
     pub fn of(observed: &Observed) -> Self {
         let (canary, stable) = match &observed.virtual_service {
-            Some(service) if service.routes.is_ok() => (service.share(Side::Canary), service.share(Side::Stable)),
+            Some(service) if service.routes.is_ok() => {
+                (service.share(Side::Canary), service.share(Side::Stable))
+            }
             Some(_) => (Weight::FULL, Weight::FULL),
             None => (Weight::ZERO, Weight::ZERO),
         };

@@ -49,7 +49,8 @@ impl<'a> Facts<'a> {
     /// The template or the steps are not those that the status knows.
     pub(super) fn is_changed(&self) -> bool {
         let hash = self.new.map(|new| &new.hash);
-        self.memory.current.as_ref() != hash || self.memory.step_hash.as_deref() != Some(self.spec.step_hash.as_str())
+        self.memory.current.as_ref() != hash
+            || self.memory.step_hash.as_deref() != Some(self.spec.step_hash.as_str())
     }
 
     pub(super) fn delay(&self) -> Duration {
@@ -68,7 +69,10 @@ impl<'a> Facts<'a> {
 
     /// When `side` will have carried nothing for the data-plane delay, if it carries nothing now.
     pub(super) fn idle_at(&self, side: Side) -> Option<Timestamp> {
-        self.observed.exposure.since(|seen| seen.share(side) == Weight::ZERO).map(|since| self.after(since, self.delay()))
+        self.observed
+            .exposure
+            .since(|seen| seen.share(side) == Weight::ZERO)
+            .map(|since| self.after(since, self.delay()))
     }
 
     /// The largest share that may still reach `hash`.
@@ -96,7 +100,8 @@ impl<'a> Facts<'a> {
     }
 
     pub(super) fn after(&self, time: Timestamp, wait: Duration) -> Timestamp {
-        time.saturating_add(SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX)
+        time.saturating_add(SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX))
+            .unwrap_or(Timestamp::MAX)
     }
 
     /// The next free revision number.

@@ -47,7 +47,9 @@ pub fn check(observed: &Observed, plan: &Plan, now: jiff::Timestamp) -> Vec<Viol
     exposure(observed, plan, &mut add);
     for action in &plan.prepare {
         match action {
-            Prepare::ScaleUp(up) if up.to <= up.from => add(Rule::GrowthGrows, format!("{}: {} to {}", up.replica_set, up.from, up.to)),
+            Prepare::ScaleUp(up) if up.to <= up.from => {
+                add(Rule::GrowthGrows, format!("{}: {} to {}", up.replica_set, up.from, up.to))
+            }
             Prepare::SwitchService(switch) => switched(observed, switch, now, &mut add),
             Prepare::ScaleUp(_)
             | Prepare::WriteReplicas
@@ -96,7 +98,8 @@ fn shed(observed: &Observed, plan: &Plan, add: &mut impl FnMut(Rule, String)) {
 /// The sum over a route after its changes; strangers may make it exceed 100 only by what they had.
 fn add_up(observed: &Observed, written: &RouteWeights, add: &mut impl FnMut(Rule, String)) {
     let routes = observed.virtual_service.as_ref().and_then(|service| service.routes.as_ref().ok());
-    let Some(route) = routes.and_then(|routes| routes.iter().find(|route| route.index == written.index)) else {
+    let Some(route) = routes.and_then(|routes| routes.iter().find(|route| route.index == written.index))
+    else {
         return add(Rule::WeightsAddUp, format!("route {} is not there", written.index));
     };
     let after = |(index, destination): (usize, &super::observed::Destination)| {
@@ -104,7 +107,8 @@ fn add_up(observed: &Observed, written: &RouteWeights, add: &mut impl FnMut(Rule
         change.map_or(destination.weight.unwrap_or(0), |change| i64::from(change.to.percent()))
     };
     let ours = |side: Side| side != Side::Other;
-    let sum: i64 = route.destinations.iter().enumerate().filter(|(_, known)| ours(known.side)).map(after).sum();
+    let sum: i64 =
+        route.destinations.iter().enumerate().filter(|(_, known)| ours(known.side)).map(after).sum();
     if !(0..=100).contains(&sum) {
         add(Rule::WeightsAddUp, format!("route {} adds up to {sum}", written.index));
     }
@@ -117,14 +121,15 @@ fn exposure(observed: &Observed, plan: &Plan, add: &mut impl FnMut(Rule, String)
         for route in &weights.routes {
             add_up(observed, route, add);
             for change in route.changes.iter().filter(|change| change.side == Side::Canary) {
-                raises |= live(observed, route.index, change.index).unwrap_or(0) < i64::from(change.to.percent());
+                raises |=
+                    live(observed, route.index, change.index).unwrap_or(0) < i64::from(change.to.percent());
             }
         }
         if !raises {
             continue;
         }
         let target = observed.canary_service.as_ref().and_then(|service| service.selected.as_ref());
-        if !target.is_some_and(|hash| ready(observed, hash) > 0) {
+        if target.is_none_or(|hash| ready(observed, hash) <= 0) {
             add(Rule::NoRaiseWithoutPods, format!("canary to {} on {target:?}", weights.canary));
         }
         let memory = plan.memory.rollout.as_ref().map_or(&observed.rollout.memory, |write| &write.new);
@@ -157,14 +162,24 @@ fn switched(observed: &Observed, switch: &Switch, now: jiff::Timestamp, add: &mu
     }
 }
 
-fn scaled_down(observed: &Observed, down: &ScaleDown, now: jiff::Timestamp, add: &mut impl FnMut(Rule, String)) {
+fn scaled_down(
+    observed: &Observed,
+    down: &ScaleDown,
+    now: jiff::Timestamp,
+    add: &mut impl FnMut(Rule, String),
+) {
     let Some(set) = observed.replica_sets.iter().find(|set| set.name == down.replica_set) else {
         return add(Rule::PodsOutliveTraffic, format!("{} is not there", down.replica_set));
     };
-    let carried = observed.exposure.largest(now, observed.settings.data_plane_delay, |seen| seen.of_hash(&set.hash));
-    let needed = observed.rollout.spec.as_ref().map_or(set.replicas, |spec| carried.replicas_needed(spec.replicas));
+    let carried =
+        observed.exposure.largest(now, observed.settings.data_plane_delay, |seen| seen.of_hash(&set.hash));
+    let needed =
+        observed.rollout.spec.as_ref().map_or(set.replicas, |spec| carried.replicas_needed(spec.replicas));
     if down.to >= set.replicas || down.to < needed || is_last_resort(observed, set, down.to) {
-        let detail = format!("{} from {} to {}, {carried} % of traffic may need {needed}", set.name, set.replicas, down.to);
+        let detail = format!(
+            "{} from {} to {}, {carried} % of traffic may need {needed}",
+            set.name, set.replicas, down.to
+        );
         add(Rule::PodsOutliveTraffic, detail);
     }
 }
@@ -180,8 +195,12 @@ fn promotion(observed: &Observed, plan: &Plan, add: &mut impl FnMut(Rule, String
     if write.old.stable == write.new.stable || write.old.stable.is_none() {
         return;
     }
-    let carries = observed.virtual_service.as_ref().is_some_and(|service| service.least_share(Side::Canary) == Weight::FULL);
-    let leads = observed.canary_service.as_ref().and_then(|service| service.selected.as_ref()) == write.new.stable.as_ref();
+    let carries = observed
+        .virtual_service
+        .as_ref()
+        .is_some_and(|service| service.least_share(Side::Canary) == Weight::FULL);
+    let leads = observed.canary_service.as_ref().and_then(|service| service.selected.as_ref())
+        == write.new.stable.as_ref();
     if !(carries && leads) {
         add(Rule::PromotionIsEarned, format!("{:?} was not seen to carry all the traffic", write.new.stable));
     }

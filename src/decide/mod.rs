@@ -1,5 +1,4 @@
 //! The decisions: what is observed goes in, a plan comes out. No I/O. No clock. No async.
-<<<<<<< HEAD
 //!
 //! `step` is total and deterministic: the same observation at the same time gives the same plan, and carrying a plan
 //! out and observing again leads to a plan that does nothing new.
@@ -55,7 +54,11 @@ pub fn step(observed: &Observed, now: Timestamp) -> Plan {
 
 fn owner(observed: &Observed) -> Owner {
     let rollout = &observed.rollout;
-    Owner { key: rollout.key.clone(), uid: rollout.uid.clone(), resource_version: rollout.resource_version.clone() }
+    Owner {
+        key: rollout.key.clone(),
+        uid: rollout.uid.clone(),
+        resource_version: rollout.resource_version.clone(),
+    }
 }
 
 fn accepted(observed: &Observed, spec: &Spec, now: Timestamp) -> Plan {
@@ -128,8 +131,10 @@ fn revisions(facts: &Facts<'_>) -> Vec<Prepare> {
         prepare.push(Prepare::WriteReplicas);
     }
     let Some(new) = facts.new else { return prepare };
-    let newest_other = facts.observed.replica_sets.iter().filter(|set| set.uid != new.uid).map(|set| set.revision).max();
-    let revision = newest_other.map_or(new.revision.max(1), |other| new.revision.max(other.saturating_add(1)));
+    let newest_other =
+        facts.observed.replica_sets.iter().filter(|set| set.uid != new.uid).map(|set| set.revision).max();
+    let revision =
+        newest_other.map_or(new.revision.max(1), |other| new.revision.max(other.saturating_add(1)));
     if revision != new.revision {
         prepare.push(Prepare::Annotate(plan::AnnotateReplicaSet {
             name: new.name.clone(),
@@ -150,20 +155,25 @@ fn revisions(facts: &Facts<'_>) -> Vec<Prepare> {
 fn waits(facts: &Facts<'_>, course: &Course) -> Vec<Wake> {
     let mut wakes = vec![];
     if let Some(spec::Step::Pause { duration: Some(duration), .. }) = facts.spec.step(course.cursor) {
-        let pause = course.memory.pauses.iter().find(|pause| pause.reason == memory::PauseReason::CanaryPauseStep);
-        wakes.extend(pause.map(|pause| Wake { at: facts.after(pause.since, *duration), reason: Wait::PauseEnds }));
+        let pause =
+            course.memory.pauses.iter().find(|pause| pause.reason == memory::PauseReason::CanaryPauseStep);
+        wakes.extend(
+            pause.map(|pause| Wake { at: facts.after(pause.since, *duration), reason: Wait::PauseEnds }),
+        );
     }
     for side in [Side::Stable, Side::Canary] {
         let began = facts.after(facts.observed.exposure.since, facts.delay());
         let idle = facts.idle_at(side).map(|at| at.max(began)).filter(|at| *at > facts.now);
         wakes.extend(idle.map(|at| Wake { at, reason: Wait::DataPlane }));
     }
-    let selected = facts.observed.exposure.since(|seen| seen.stable_leads_to == facts.exposure.stable_leads_to);
+    let selected =
+        facts.observed.exposure.since(|seen| seen.stable_leads_to == facts.exposure.stable_leads_to);
     let known = selected.map(|since| facts.after(since.max(facts.observed.exposure.since), facts.delay()));
     wakes.extend(known.filter(|at| *at > facts.now).map(|at| Wake { at, reason: Wait::DataPlane }));
     if course.stage == Stage::Canary || course.stage == Stage::Promoted {
         let second = std::time::Duration::from_secs(1);
-        let deadline = conditions::deadline(facts).map(|at| facts.after(at, second)).filter(|at| *at > facts.now);
+        let deadline =
+            conditions::deadline(facts).map(|at| facts.after(at, second)).filter(|at| *at > facts.now);
         wakes.extend(deadline.map(|at| Wake { at, reason: Wait::Deadline }));
     }
     wakes
@@ -191,10 +201,13 @@ fn report(facts: &Facts<'_>, course: &Course, limits: &Limits) -> Report {
 impl Report {
     /// Nothing is live and nothing is wanted.
     pub(crate) fn quiet(stage: Stage) -> Self {
-        Self { stage, live: Weight::ZERO, target: Weight::ZERO, ceiling: Weight::ZERO, waiting: vec![], notes: vec![] }
+        Self {
+            stage,
+            live: Weight::ZERO,
+            target: Weight::ZERO,
+            ceiling: Weight::ZERO,
+            waiting: vec![],
+            notes: vec![],
+        }
     }
 }
-=======
-
-pub mod analysis;
->>>>>>> h/analysis

@@ -177,7 +177,7 @@ pub enum Retire {
 pub enum Tell {
     Event(Event),
     /// Asks the Git lane to restore the good version. The name is the idempotency key.
-    SelfHeal(Intent),
+    SelfHeal(Box<Intent>),
 }
 
 /// A ReplicaSet to make, with 0 replicas.

@@ -13,23 +13,35 @@ pub(super) fn first_error(facts: &Facts<'_>) -> Option<SpecError> {
     for (field, name, service) in sides {
         let field = format!("{canary}.{field}");
         let Some(service) = service else {
-            return Some(SpecError { field, message: format!("Invalid value: \"{name}\": service \"{name}\" not found; create it or name another one") });
-        };
-        if let Some(other) = service.managed_by.as_ref().filter(|other| **other != facts.observed.rollout.key.name) {
             return Some(SpecError {
                 field,
-                message: format!("Invalid value: \"{name}\": Service \"{name}\" is managed by another Rollout (`{other}`)"),
+                message: format!(
+                    "Invalid value: \"{name}\": service \"{name}\" not found; create it or name another one"
+                ),
+            });
+        };
+        if let Some(other) =
+            service.managed_by.as_ref().filter(|other| **other != facts.observed.rollout.key.name)
+        {
+            return Some(SpecError {
+                field,
+                message: format!(
+                    "Invalid value: \"{name}\": Service \"{name}\" is managed by another Rollout (`{other}`)"
+                ),
             });
         }
     }
     let field = format!("{canary}.trafficRouting.istio.virtualService.name");
     match &facts.observed.virtual_service {
         None => {
-            let name = facts.observed.rollout.traffic.as_ref().map(|traffic| traffic.virtual_service.to_string());
+            let name =
+                facts.observed.rollout.traffic.as_ref().map(|traffic| traffic.virtual_service.to_string());
             let name = name.unwrap_or_default();
             return Some(SpecError {
                 field,
-                message: format!("Invalid value: \"{name}\": VirtualService not found; create it, or install Istio's CRDs"),
+                message: format!(
+                    "Invalid value: \"{name}\": VirtualService not found; create it, or install Istio's CRDs"
+                ),
             });
         }
         Some(service) => {

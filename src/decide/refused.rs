@@ -30,7 +30,8 @@ pub(super) fn step(observed: &Observed, error: &SpecError, now: Timestamp) -> Pl
         new.aborted_at = Some(whole_second(now));
     }
     let exposure = Exposure::of(observed);
-    let leads_to_stable = exposure.leads_to(Side::Canary).is_none_or(|hash| memory.stable.as_ref() == Some(hash));
+    let leads_to_stable =
+        exposure.leads_to(Side::Canary).is_none_or(|hash| memory.stable.as_ref() == Some(hash));
     plan.report.live = exposure.canary;
     if new.abort && memory.stable.is_some() && !leads_to_stable {
         let service = observed.virtual_service.as_ref();

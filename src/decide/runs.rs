@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
-
 use super::{
     analysis::{self, Finished, OutageMode, RunStep},
     course::Course,
@@ -51,7 +49,8 @@ pub(super) fn look<'a>(facts: &Facts<'a>) -> Analyses<'a> {
         .collect();
     let hash = facts.new.map(|new| &new.hash);
     let find = |name: Option<&RunStatus>, slot: Option<Slot>| {
-        let named = all.iter().position(|looked| Some(&looked.owned.run.name) == name.map(|status| &status.name));
+        let named =
+            all.iter().position(|looked| Some(&looked.owned.run.name) == name.map(|status| &status.name));
         // One that was made but is not remembered yet (a crash, or the pass before this one), where none is
         // remembered or the remembered one has ended before it was made.
         let is_going = |looked: &Looked<'_>| {
@@ -62,7 +61,8 @@ pub(super) fn look<'a>(facts: &Facts<'a>) -> Analyses<'a> {
                 && !looked.owned.run.terminate
         };
         let going = all.iter().rposition(is_going);
-        let named_is_done = named.and_then(|at| all.get(at)).is_none_or(|looked| looked.owned.run.status.phase.is_done());
+        let named_is_done =
+            named.and_then(|at| all.get(at)).is_none_or(|looked| looked.owned.run.status.phase.is_done());
         if named_is_done { going.or(named) } else { named }
     };
     let step = match Cursor::parse(facts.memory.step_index, facts.spec.steps.len()) {
@@ -85,7 +85,8 @@ fn one(
     let Some(mark) = facts.observed.virtual_service.as_ref().and_then(|service| service.mark.as_ref()) else {
         return step;
     };
-    let is_current = facts.new.is_some_and(|new| new.hash == mark.hash) && owned.hash.as_ref() == Some(&mark.hash);
+    let is_current =
+        facts.new.is_some_and(|new| new.hash == mark.hash) && owned.hash.as_ref() == Some(&mark.hash);
     let speaks = mark.run == owned.run.uid && is_current && facts.live() == crate::domain::Weight::ZERO;
     if !speaks || step.status.phase.is_done() || owned.run.status.phase.is_done() {
         return step;
@@ -106,17 +107,19 @@ impl<'a> Analyses<'a> {
 
     /// What the current runs have come to, the inline one first.
     pub(super) fn said(&self) -> impl Iterator<Item = Said<'_>> {
-        let of = |slot, looked: Option<&'_ Looked<'a>>| looked.map(|run| (slot, run));
-        let inline = self.inline().and_then(|looked| looked.owned.slot).map(|slot| (slot, self.inline()));
-        let both = [inline.and_then(|(slot, run)| of(slot, run)), of(Slot::Background, self.background())];
-        both.into_iter().flatten().filter_map(|(slot, run)| run.step.finished.as_ref().map(|finished| Said { slot, run, finished }))
+        let inline = self.inline().and_then(|run| Some((run.owned.slot?, run)));
+        let background = self.background().map(|run| (Slot::Background, run));
+        let both = inline.into_iter().chain(background);
+        both.filter_map(|(slot, run)| Some(Said { slot, run, finished: run.step.finished.as_ref()? }))
     }
 
     /// Metrics of the current runs whose backend does not answer.
     pub(super) fn outages(&self) -> Vec<String> {
         let current = [self.inline(), self.background()];
         let runs = current.into_iter().flatten().filter(|looked| looked.step.finished.is_none());
-        runs.flat_map(|looked| &looked.step.outages).map(|outage| format!("metric `{}`: {}", outage.metric, outage.message)).collect()
+        runs.flat_map(|looked| &looked.step.outages)
+            .map(|outage| format!("metric `{}`: {}", outage.metric, outage.message))
+            .collect()
     }
 
     /// The statuses to store.
@@ -150,11 +153,15 @@ impl<'a> Analyses<'a> {
 
     /// Events on the runs themselves.
     pub(super) fn events(&self) -> Vec<Tell> {
-        let with_run = self.all.iter().flat_map(|looked| looked.step.events.iter().map(move |event| (looked, event)));
+        let with_run =
+            self.all.iter().flat_map(|looked| looked.step.events.iter().map(move |event| (looked, event)));
         with_run
             .map(|(looked, event)| {
                 Tell::Event(Event {
-                    about: About::Run { name: looked.owned.run.name.clone(), uid: Uid(looked.owned.run.uid.clone()) },
+                    about: About::Run {
+                        name: looked.owned.run.name.clone(),
+                        uid: Uid(looked.owned.run.uid.clone()),
+                    },
                     kind: if event.is_warning() { EventKind::Warning } else { EventKind::Normal },
                     reason: event.reason(),
                     message: event.message(),
@@ -191,7 +198,11 @@ pub(super) fn starts(facts: &Facts<'_>, course: &Course, analyses: &Analyses<'_>
     if let Cursor::At(index) = course.cursor
         && facts.spec.step(course.cursor) == Some(&super::spec::Step::Analysis)
         && course.memory.pauses.is_empty()
-        && needs_new(facts, course, analyses.inline().filter(|looked| looked.owned.slot == Some(Slot::Step(index))))
+        && needs_new(
+            facts,
+            course,
+            analyses.inline().filter(|looked| looked.owned.slot == Some(Slot::Step(index))),
+        )
     {
         starts.extend(start(facts, analyses, Slot::Step(index)));
     }
@@ -253,7 +264,13 @@ pub(super) fn ends(course: &Course, analyses: &Analyses<'_>) -> BTreeSet<String>
             && (is_remembered(&course.memory.background_run) || is_remembered(&course.memory.step_run))
     };
     let going = |looked: &&Looked<'_>| !looked.step.status.phase.is_done() && !looked.owned.run.terminate;
-    analyses.all.iter().filter(going).filter(|looked| !keeps(looked)).map(|looked| looked.owned.run.name.clone()).collect()
+    analyses
+        .all
+        .iter()
+        .filter(going)
+        .filter(|looked| !keeps(looked))
+        .map(|looked| looked.owned.run.name.clone())
+        .collect()
 }
 
 /// Finished runs beyond the history limits, those of versions that are gone, and those whose time is over.
@@ -269,23 +286,24 @@ pub(super) fn deletions(facts: &Facts<'_>, course: &Course, analyses: &Analyses<
     let (mut good, mut bad) = (0usize, 0usize);
     let mut deletions = vec![];
     for looked in done {
-        let is_orphan = !facts.observed.replica_sets.iter().any(|set| Some(&set.hash) == looked.owned.hash.as_ref());
+        let is_orphan =
+            !facts.observed.replica_sets.iter().any(|set| Some(&set.hash) == looked.owned.hash.as_ref());
         let (kept, limit) = match looked.owned.run.status.phase.verdict() {
             Some(Verdict::Successful) => (&mut good, facts.spec.successful_runs),
-            Some(Verdict::Failed | Verdict::Error | Verdict::Inconclusive) | None => (&mut bad, facts.spec.unsuccessful_runs),
+            Some(Verdict::Failed | Verdict::Error | Verdict::Inconclusive) | None => {
+                (&mut bad, facts.spec.unsuccessful_runs)
+            }
         };
         if is_orphan || *kept >= limit || looked.step.expired {
-            deletions.push(Retire::DeleteRun { name: looked.owned.run.name.clone(), uid: Uid(looked.owned.run.uid.clone()) });
+            deletions.push(Retire::DeleteRun {
+                name: looked.owned.run.name.clone(),
+                uid: Uid(looked.owned.run.uid.clone()),
+            });
         } else {
             *kept += 1;
         }
     }
     deletions
-}
-
-/// When the deciding answer was there, for the moment of the abort.
-pub(super) fn failed_at(finished: &Finished) -> Option<Timestamp> {
-    finished.evidence.as_ref().and_then(|evidence| evidence.failed_at)
 }
 
 /// The reason of an inconclusive pause.

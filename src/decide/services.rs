@@ -35,7 +35,9 @@ fn switch(facts: &Facts<'_>, side: Side, set: &ReplicaSet) -> Option<Result<Swit
     if service.selected.as_ref() == Some(&set.hash) {
         return None;
     }
-    let is_whole = set.serving() >= set.replicas && set.replicas > 0 && set.serving() >= facts.spec.replicas.min(set.replicas);
+    let is_whole = set.serving() >= set.replicas
+        && set.replicas > 0
+        && set.serving() >= facts.spec.replicas.min(set.replicas);
     let wait = match (&service.selected, side) {
         // Taking over a Service that selects every version narrows it: the version must be whole, and where it is
         // not the stable one the routes must not lead to it yet.

@@ -70,9 +70,10 @@ fn promoted_target(facts: &Facts<'_>) -> (Weight, Vec<Wait>) {
     let Some(new) = facts.new else { return (facts.live(), vec![]) };
     let leads = |side| facts.exposure.leads_to(side) == Some(&new.hash);
     if leads(Side::Stable) {
-        let known = facts.observed.exposure.held(facts.now, facts.delay(), |seen| {
-            seen.leads_to(Side::Stable) == Some(&new.hash)
-        });
+        let known = facts
+            .observed
+            .exposure
+            .held(facts.now, facts.delay(), |seen| seen.leads_to(Side::Stable) == Some(&new.hash));
         return match (known, facts.live()) {
             (true, _) | (_, Weight::ZERO) => (Weight::ZERO, vec![]),
             (false, live) => (live, vec![Wait::DataPlane]),
@@ -86,7 +87,9 @@ fn promoted_target(facts: &Facts<'_>) -> (Weight, Vec<Wait>) {
 }
 
 fn canary_target(facts: &Facts<'_>, course: &Course, ceiling: Weight) -> (Weight, Vec<Wait>) {
-    let (Some(new), Some(stable)) = (facts.new, facts.stable) else { return (facts.live(), vec![Wait::CanaryPods]) };
+    let (Some(new), Some(stable)) = (facts.new, facts.stable) else {
+        return (facts.live(), vec![Wait::CanaryPods]);
+    };
     if facts.exposure.leads_to(Side::Canary) != Some(&new.hash) {
         return (facts.live().min(ceiling), vec![Wait::CanaryPods]);
     }
@@ -94,8 +97,11 @@ fn canary_target(facts: &Facts<'_>, course: &Course, ceiling: Weight) -> (Weight
         return (facts.live(), vec![Wait::CanaryPods]);
     }
     let reached = super::workload::canary_counts_reached(facts, course);
-    let wanted =
-        if reached { facts.spec.weight_at(course.cursor) } else { facts.spec.weight_before(course.cursor).max(facts.live().min(ceiling)) };
+    let wanted = if reached {
+        facts.spec.weight_at(course.cursor)
+    } else {
+        facts.spec.weight_before(course.cursor).max(facts.live().min(ceiling))
+    };
     if wanted <= facts.live() {
         let waiting = if reached { vec![] } else { vec![Wait::CanaryPods] };
         return (wanted, waiting);

@@ -23,7 +23,8 @@ pub(super) struct Workload {
 pub(super) fn canary_counts_reached(facts: &Facts<'_>, course: &Course) -> bool {
     let (Some(new), Some(stable)) = (facts.new, facts.stable) else { return false };
     let desired = canary_desired(facts, course);
-    let stable_is_asked_for = stable.replicas >= facts.spec.replicas && stable.created_pods >= facts.spec.replicas;
+    let stable_is_asked_for =
+        stable.replicas >= facts.spec.replicas && stable.created_pods >= facts.spec.replicas;
     new.replicas == desired && new.serving() >= desired && stable_is_asked_for
 }
 
@@ -34,7 +35,8 @@ fn canary_desired(facts: &Facts<'_>, course: &Course) -> i32 {
 
 /// Stable's scale-up back to full size, sent together with a shed.
 pub(super) fn grow(facts: &Facts<'_>, course: &Course) -> Option<ScaleUp> {
-    let stable = facts.stable.filter(|_| matches!(course.stage, Stage::Aborted | Stage::Canary | Stage::Creating))?;
+    let stable =
+        facts.stable.filter(|_| matches!(course.stage, Stage::Aborted | Stage::Canary | Stage::Creating))?;
     scale_up(facts, stable, facts.spec.replicas, false)
 }
 
@@ -72,8 +74,12 @@ fn create(facts: &Facts<'_>) -> Option<Prepare> {
         "rollout.argoproj.io/desired-replicas",
         "notified.notifications.argoproj.io",
     ];
-    let annotations =
-        rollout.annotations.iter().filter(|(key, _)| !not_copied.contains(&key.as_str())).map(|(key, value)| (key.clone(), value.clone())).collect();
+    let annotations = rollout
+        .annotations
+        .iter()
+        .filter(|(key, _)| !not_copied.contains(&key.as_str()))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
     Some(Prepare::CreateReplicaSet(NewReplicaSet {
         name: format!("{}-{hash}", rollout.key.name),
         hash,
@@ -125,7 +131,8 @@ fn aborted(facts: &Facts<'_>, work: &mut Workload) {
         return sync_annotations(facts, new, None, work);
     };
     let deadline = new.deadline.or_else(|| {
-        let may_start = stable.serving() >= facts.spec.replicas && facts.exposure.of_hash(&new.hash) == Weight::ZERO;
+        let may_start =
+            stable.serving() >= facts.spec.replicas && facts.exposure.of_hash(&new.hash) == Weight::ZERO;
         may_start.then(|| facts.after(facts.now, delay))
     });
     let is_news = new.deadline.is_none() && new.replicas > 0;
@@ -195,7 +202,10 @@ fn shrink(facts: &Facts<'_>, set: &ReplicaSet, desired: i32, work: &mut Workload
     let to = desired.max(needed).min(set.replicas);
     if to > desired {
         let since = facts.observed.exposure.seen.last().map_or(facts.now, |(at, _)| *at);
-        work.wakes.push(Wake { at: facts.after(since.max(facts.observed.exposure.since), facts.delay()), reason: Wait::DataPlane });
+        work.wakes.push(Wake {
+            at: facts.after(since.max(facts.observed.exposure.since), facts.delay()),
+            reason: Wait::DataPlane,
+        });
     }
     if to < set.replicas {
         work.retire.push(Retire::ScaleDown(scale_down(facts, set, to)));
@@ -227,9 +237,20 @@ fn scale_down(facts: &Facts<'_>, set: &ReplicaSet, to: i32) -> ScaleDown {
 }
 
 /// Brings the annotations of a version in use up to date, unless a scale-up of this pass does so anyway.
-fn sync_annotations(facts: &Facts<'_>, set: &ReplicaSet, deadline: Option<DeadlineChange>, work: &mut Workload) {
-    let is_scaled = work.prepare.iter().any(|action| matches!(action, Prepare::ScaleUp(up) if up.replica_set == set.name))
-        || work.retire.iter().any(|action| matches!(action, Retire::ScaleDown(down) if down.replica_set == set.name));
+fn sync_annotations(
+    facts: &Facts<'_>,
+    set: &ReplicaSet,
+    deadline: Option<DeadlineChange>,
+    work: &mut Workload,
+) {
+    let is_scaled = work
+        .prepare
+        .iter()
+        .any(|action| matches!(action, Prepare::ScaleUp(up) if up.replica_set == set.name))
+        || work
+            .retire
+            .iter()
+            .any(|action| matches!(action, Retire::ScaleDown(down) if down.replica_set == set.name));
     let desired = (set.desired != Some(facts.spec.replicas)).then_some(facts.spec.replicas);
     if !is_scaled && (desired.is_some() || deadline.is_some()) {
         work.prepare.push(Prepare::Annotate(AnnotateReplicaSet {
@@ -245,7 +266,8 @@ fn sync_annotations(facts: &Facts<'_>, set: &ReplicaSet, deadline: Option<Deadli
 /// Deletes the oldest versions beyond the history limit; only empty ones.
 fn clean_up(facts: &Facts<'_>, work: &mut Workload) {
     let surplus = facts.others.len().saturating_sub(facts.spec.revision_history_limit);
-    let empty = |set: &&&ReplicaSet| set.replicas == 0 && set.created_pods == 0 && !facts.is_selected(&set.hash);
+    let empty =
+        |set: &&&ReplicaSet| set.replicas == 0 && set.created_pods == 0 && !facts.is_selected(&set.hash);
     let oldest = facts.others.iter().take(surplus).filter(empty);
     work.retire.extend(oldest.map(|set| Retire::DeleteReplicaSet {
         name: set.name.clone(),
