@@ -1,3 +1,5 @@
 //! The wire: Kubernetes objects as types, parsed once and printed once. No behaviour, no I/O.
 
+pub mod analysis;
 pub mod http;
+pub mod merge;
