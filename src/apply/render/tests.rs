@@ -212,6 +212,7 @@ fn abort() -> AbortRecord {
         started_at: Some(at()),
         at: at(),
         message: "error-rate was 0.08".into(),
+        run: Some("cart-abc-2".into()),
         evidence: Some(analysis::Evidence {
             metric: "error-rate".into(),
             value: "0.08".into(),
@@ -239,7 +240,7 @@ fn a_record_is_made_before_its_status() {
     assert_eq!(
         patch["status"]["controller"]["evidence"],
         json!({
-            "metric": "error-rate", "value": "0.08", "samples": 4, "weight": 50,
+            "run": "cart-abc-2", "metric": "error-rate", "value": "0.08", "samples": 4, "weight": 50,
             "startedAt": "2026-01-01T00:00:00Z"
         })
     );
@@ -427,7 +428,7 @@ fn an_event_is_of_the_reference_controllers_shape() {
 #[test]
 fn an_intent_names_both_versions_and_the_evidence() {
     let intent = Intent { name: "cart-abc".into(), abort: abort() };
-    let request = only(&Plan { tell: vec![Tell::SelfHeal(intent)], ..idle() });
+    let request = only(&Plan { tell: vec![Tell::SelfHeal(Box::new(intent))], ..idle() });
     assert_eq!(request.path, "/apis/serin.dev/v1alpha1/namespaces/shop/selfheals");
     let Body::Json(object) = request.body else { panic!() };
     assert_eq!(object["spec"]["bad"], json!({ "hash": "abc", "images": { "app": "cart:v1.2.0" } }));

@@ -16,7 +16,7 @@ use crate::{
     domain::Uid,
 };
 
-pub(super) use crate::api::{analysis::status::print_status as run_status, merge::diff as difference};
+pub(super) use crate::api::{analysis::print_status as run_status, merge::diff as difference};
 
 /// Longest text of a mark's free fields, so that the mark stays under 1 KiB.
 const MARK_TEXT: usize = 160;
@@ -142,11 +142,12 @@ fn version(version: &Version) -> Value {
 }
 
 fn evidence(abort: &AbortRecord) -> Value {
-    let none = Evidence::default();
+    let (none, absent) = (Evidence::default(), String::new());
     let measured = abort.evidence.as_ref().unwrap_or(&none);
     let mut fields = json!({ "samples": measured.samples, "weight": abort.weight.percent() });
     if let Some(fields) = fields.as_object_mut() {
         let texts = [
+            ("run", abort.run.as_ref().unwrap_or(&absent)),
             ("metric", &measured.metric),
             ("value", &measured.value),
             ("limit", &measured.limit),
