@@ -2,8 +2,12 @@
 //! Production code never names it.
 
 pub mod actors;
+pub mod direct;
 pub mod door;
 pub mod fault;
 pub mod store;
 mod wire;
 pub mod world;
+
+#[cfg(test)]
+mod tests;

@@ -211,7 +211,6 @@ fn abort() -> AbortRecord {
         weight: Weight::new(50).unwrap(),
         started_at: Some(at()),
         at: at(),
-        message: "error-rate was 0.08".into(),
         run: Some("cart-abc-2".into()),
         evidence: Some(analysis::Evidence {
             metric: "error-rate".into(),
