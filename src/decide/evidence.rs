@@ -72,10 +72,11 @@ pub(super) fn record(facts: &Facts<'_>, course: &Course, analyses: &Analyses<'_>
     if let Some(abort) = abort_record(facts, course, analyses, &old) {
         new.abort = Some(abort);
     }
-    if course.is_promotion
-        && let Some(set) = facts.new
+    if let Some(set) = stable_after(facts, course)
+        && new.provenance.last().is_none_or(|last| last.version.hash != set.hash)
     {
-        new.provenance.push(Provenance { version: version(set), revision: set.revision, at: facts.now });
+        new.provenance
+            .push(Provenance { version: version(set), at: super::conditions::whole_second(facts.now) });
         let surplus = new.provenance.len().saturating_sub(KEPT_PROMOTIONS);
         new.provenance.drain(..surplus);
     }
@@ -87,6 +88,12 @@ pub(super) fn record(facts: &Facts<'_>, course: &Course, analyses: &Analyses<'_>
     let surplus = new.self_heals.len().saturating_sub(KEPT_INTENTS);
     new.self_heals.drain(..surplus);
     (new != old).then_some(RecordWrite { old, new })
+}
+
+/// The version that is stable after this pass: what a revert leads back to.
+fn stable_after<'a>(facts: &Facts<'a>, course: &Course) -> Option<&'a ReplicaSet> {
+    let hash = course.memory.stable.as_ref()?;
+    facts.observed.replica_sets.iter().find(|set| set.hash == *hash)
 }
 
 /// Intents that the API server has confirmed: made by us just now, or there already.
@@ -153,7 +160,6 @@ fn abort_record(
         weight: marked.max(booked).max(facts.exposure.of_hash(&new.hash)).max(reached),
         started_at: Some(new.created),
         at,
-        message: sentence(course, finished),
         run: run.map(|looked| looked.owned.run.name.clone()),
         evidence: finished.and_then(|finished| finished.evidence.clone()),
     })
@@ -165,12 +171,6 @@ fn reached(facts: &Facts<'_>, memory: &Memory) -> Weight {
         return Weight::ZERO;
     }
     facts.spec.weight_before(super::spec::Cursor::parse(memory.step_index, facts.spec.steps.len()))
-}
-
-fn sentence(course: &Course, finished: Option<&Finished>) -> String {
-    let progressing = course.memory.condition("Progressing").map(|condition| condition.message.clone());
-    let text = finished.map(|finished| finished.message.clone()).filter(|text| !text.is_empty());
-    bounded(&text.or(progressing).unwrap_or_default(), 1024)
 }
 
 fn decided_by<'a>(abort: &Abort, analyses: &'a Analyses<'a>) -> Option<&'a Looked<'a>> {

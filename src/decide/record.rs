@@ -32,8 +32,6 @@ pub struct AbortRecord {
     /// When the update began to take traffic, where known.
     pub started_at: Option<Timestamp>,
     pub at: Timestamp,
-    /// One sentence for people.
-    pub message: String,
     /// The AnalysisRun that decided, by name.
     pub run: Option<String>,
     /// What was measured, for verdicts of an analysis.
@@ -51,7 +49,6 @@ pub struct Version {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provenance {
     pub version: Version,
-    pub revision: i64,
     pub at: Timestamp,
 }
 
