@@ -4,6 +4,7 @@
 pub mod actors;
 pub mod door;
 pub mod fault;
+pub mod slack;
 pub mod store;
 mod wire;
 pub mod world;
