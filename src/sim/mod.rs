@@ -5,6 +5,7 @@ pub mod actors;
 pub mod direct;
 pub mod door;
 pub mod fault;
+pub mod slack;
 pub mod store;
 mod wire;
 pub mod world;
