@@ -1,1 +1,3 @@
 //! The nouns: types that cannot hold nonsense. No I/O. No clock.
+
+pub mod value;
