@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::status::RunStatus;
-use crate::{domain::value::MetricValue, expr::Condition};
+use crate::{
+    domain::value::MetricValue,
+    expr::{self, Condition},
+};
 
 /// Number of measurements kept for a metric when the run does not say.
 pub const DEFAULT_RETENTION: usize = 10;
@@ -83,8 +86,8 @@ pub struct Metric {
 pub struct Criterion {
     /// As written, for instance `result < 0.05`.
     pub text: String,
-    /// Parsed once; the error is the language's own text.
-    pub parsed: Result<Condition, String>,
+    /// Parsed once.
+    pub parsed: Result<Condition, expr::Error>,
 }
 
 /// `serin.dev/metric-policy` for one metric.
