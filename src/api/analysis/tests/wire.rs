@@ -148,6 +148,8 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_status_reads_back_as_it_was_printed(status in status()) {
         prop_assert_eq!(parse_status(&print_status(&status)), status);

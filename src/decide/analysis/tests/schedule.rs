@@ -18,7 +18,12 @@ fn the_first_measurement_is_wanted_at_once_or_after_its_delay() {
     let wants: Vec<_> =
         step.wants.iter().map(|want| (want.metric.as_str(), want.ordinal, want.due)).collect();
     assert_eq!(wants, [("m", 0, at(0)), ("late", 0, at(300))]);
-    assert_eq!(step.wake, Some((at(300), RunWake::Measure { metric: "late".to_owned() })));
+    // Nothing answers: it is looked at again after the time for an answer, and a minute.
+    assert_eq!(step.wake, Some((at(90), RunWake::Overdue { metric: "m".to_owned() })));
+    let mut answered =
+        Play::of(run([once("m"), Metric { initial_delay: Some(seconds(300)), ..metric("late") }]));
+    let wake = answered.answer("m", value(0.01)).wake;
+    assert_eq!(wake, Some((at(300), RunWake::Measure { metric: "late".to_owned() })));
     assert_eq!((play.run.status.phase, play.run.status.started_at), (Phase::Running, Some(at(0))));
 }
 
