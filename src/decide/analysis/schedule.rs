@@ -32,10 +32,11 @@ pub(super) fn due(metric: &Metric, status: &RunStatus) -> Option<Timestamp> {
     let Some((result, last)) = result.and_then(|result| Some((result, result.measurements.last()?))) else {
         return Some(metric.initial_delay.map_or(started, |delay| later(started, delay)));
     };
-    if metric.count.is_some_and(|count| result.count >= count) {
+    if last.phase.is_done() && metric.count.is_some_and(|count| result.count >= count) {
         return None;
     }
-    // A measurement in flight belongs to another controller's provider, or was cut off: it is measured anew.
+    // A measurement in flight belongs to another controller's provider, or was cut off: it is measured anew, also
+    // where the count is reached, or the metric would never end.
     let finished = last.finished_at.or(last.resume_at).or(last.started_at).unwrap_or(started);
     let tries = last.outage_tries();
     let pause = if tries > 0 {

@@ -147,6 +147,54 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+/// A run that uses everything.
+fn whole_run() -> Value {
+    json!({
+        "metadata": {
+            "name": "r", "namespace": "n", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z",
+            "annotations": {"serin.dev/metric-policy": "a: {onNoData: Ignore, noDataTimeout: 5m}"},
+        },
+        "spec": {
+            "args": [
+                {"name": "x", "value": "1"},
+                {"name": "s", "valueFrom": {"secretKeyRef": {"name": "n", "key": "k"}}},
+            ],
+            "metrics": [{
+                "name": "a", "interval": "1m", "initialDelay": "5s", "count": "{{args.x}}", "failureLimit": 1,
+                "inconclusiveLimit": 1, "consecutiveErrorLimit": 1, "consecutiveSuccessLimit": 0,
+                "successCondition": "result < {{args.x}}", "failureCondition": "result > 2",
+                "provider": {"prometheus": {
+                    "address": "http://p", "query": "up{t='{{args.s}}'}", "timeout": 5, "insecure": true,
+                    "headers": [{"key": "k", "value": "v"}],
+                    "authentication": {"basicAuth": {"username": "u", "password": "{{args.s}}"}},
+                }},
+            }],
+            "dryRun": [{"metricName": "a"}], "measurementRetention": [{"metricName": "a", "limit": 5}],
+            "ttlStrategy": {"secondsAfterCompletion": 5}, "terminate": false,
+        },
+        "status": {
+            "phase": "Running", "startedAt": "2026-01-01T00:00:00Z", "runSummary": {"count": 1}, "dryRunSummary": {},
+            "metricResults": [{
+                "name": "a", "phase": "Running", "count": 1, "failed": 1, "metadata": {"serin.dev/uncounted": "3"},
+                "measurements": [{"phase": "Failed", "value": "NaN", "finishedAt": "2026-01-01T00:00:00Z"}],
+            }],
+        },
+    })
+}
+
+fn walk(value: &Value, at: String, places: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            map.iter().for_each(|(key, item)| walk(item, format!("{at}/{}", key.replace('/', "~1")), places));
+        }
+        Value::Array(list) => {
+            list.iter().enumerate().for_each(|(index, item)| walk(item, format!("{at}/{index}"), places));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    places.push(at);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -168,7 +216,18 @@ proptest! {
     }
 
     #[test]
-    fn any_object_is_a_run_that_ends_or_goes_on(object in any_json(), second in any::<i32>()) {
+    fn any_object_is_a_run_that_ends_or_goes_on(
+        odd in proptest::collection::vec((any::<prop::sample::Index>(), any_json()), 1..4),
+        second in any::<i32>(),
+    ) {
+        let mut object = whole_run();
+        for (place, value) in odd {
+            let mut places = vec![];
+            walk(&object, String::new(), &mut places);
+            if let Some(target) = object.pointer_mut(place.get::<String>(&places)) {
+                *target = value;
+            }
+        }
         let run = parse_run(&object);
         let now = Timestamp::from_second(i64::from(second)).unwrap();
         let step = step(&run, &BTreeMap::new(), now, OutageMode::Hold);

@@ -90,7 +90,7 @@ fn results_stand_in_the_order_of_the_spec_whatever_came_first() {
 
 #[test]
 fn a_measurement_left_in_flight_by_another_controller_is_measured_anew() {
-    let mut taken = run([metric("m")]);
+    let mut taken = run([Metric { count: Some(1), ..metric("m") }]);
     let mut play = Play::of(run([metric("m")]));
     play.answer("m", value(0.01));
     taken.status = play.run.status.clone();
@@ -117,6 +117,9 @@ fn what_cannot_be_asked_is_an_error_measurement_without_the_sampler() {
     assert_eq!(step.phase(), Phase::Done(Verdict::Error));
     assert_eq!(step.finished.unwrap().cause, Cause::NotMeasurable);
     assert_eq!(play.last("m").message, "prometheus timeout should not be negative");
+    let mut stopped = run(play.run.metrics.clone().unwrap());
+    stopped.terminate = true;
+    assert_eq!(Play::of(stopped).run.status.metric_results, []);
 }
 
 #[test]
