@@ -2,9 +2,11 @@
 
 pub mod commit;
 pub mod edit;
+pub mod heal;
 pub mod message;
 pub mod perform;
 pub mod repo;
+pub mod rollout;
 pub mod transfer;
 
 #[cfg(test)]
