@@ -4,6 +4,7 @@
 pub mod actors;
 pub mod direct;
 pub mod door;
+pub mod engine;
 pub mod fault;
 pub mod slack;
 pub mod store;
