@@ -9,8 +9,9 @@ use kube::{
     discovery::{self, ApiResource, Scope},
 };
 use serde_json::Value;
+use serin::clock::instant;
 
-use crate::{Fallible, wait};
+use crate::{Fallible, stack::SOON, wait};
 
 /// Applies objects as one field manager.
 pub(crate) struct Applier {
@@ -80,11 +81,18 @@ impl Applier {
 
     /// A kind whose CRD was applied a moment ago is served a moment later.
     async fn look_up(&self, kind: &GroupVersionKind) -> Fallible<(ApiResource, bool)> {
-        wait::until(&format!("kind {}", kind.kind), Duration::from_secs(20), async || {
-            let (resource, capabilities) = discovery::pinned_kind(&self.client, kind).await?;
-            Ok((resource, capabilities.scope == Scope::Namespaced))
-        })
-        .await
+        let started = instant();
+        loop {
+            match discovery::pinned_kind(&self.client, kind).await {
+                Ok((resource, capabilities)) => {
+                    return Ok((resource, capabilities.scope == Scope::Namespaced));
+                }
+                Err(error) if started.elapsed() > SOON => {
+                    return Err(format!("kind {}: {error}", kind.kind).into());
+                }
+                Err(_) => wait::pause(Duration::from_millis(100)).await,
+            }
+        }
     }
 }
 

@@ -4,11 +4,13 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    fmt::Write as _,
+    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use axum::{Router, extract::State, routing::get};
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -20,12 +22,16 @@ use kube::{
 };
 use serde_json::Value;
 use serin::clock::Clock;
+use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{images::lock, pod::VERSION_HEADER, report};
+use crate::{Fallible, images::lock, pod::VERSION_HEADER, report};
 
 /// Requests a second.
 pub(crate) const RATE: u64 = 200;
+
+/// Where Prometheus finds what the mesh counts.
+pub(crate) const TELEMETRY: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 77, 0, 4), 15090);
 
 /// Where requests go: the http route `route` of a VirtualService.
 #[derive(Clone)]
@@ -53,6 +59,46 @@ pub(crate) struct Answer {
     pub(crate) outcome: Outcome,
 }
 
+/// What a mesh would tell Prometheus of all loads: answers by namespace, service and code.
+#[derive(Default)]
+pub(crate) struct Telemetry(Mutex<BTreeMap<(String, String, u16), u64>>);
+
+impl Telemetry {
+    /// Serves the counts on [`TELEMETRY`] for as long as the lab runs.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub(crate) async fn serve(self: Arc<Self>) -> Fallible {
+        let listener = TcpListener::bind(TELEMETRY).await?;
+        let router = Router::new().route("/metrics", get(telemetry)).with_state(self);
+        tokio::spawn(async move {
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(())
+    }
+
+    /// Counts as Istio's sidecars do: what no pod answered is a 503.
+    fn count(&self, namespace: &str, service: &str, outcome: &Outcome) {
+        let code = match outcome {
+            Outcome::Answered { code, .. } => *code,
+            Outcome::NoEndpoint { .. } | Outcome::Broken { .. } => 503,
+        };
+        *lock(&self.0).entry((namespace.into(), service.into(), code)).or_default() += 1;
+    }
+}
+
+async fn telemetry(State(telemetry): State<Arc<Telemetry>>) -> String {
+    let mut text = String::from("# TYPE istio_requests_total counter\n");
+    for ((namespace, service, code), count) in &*lock(&telemetry.0) {
+        let _ = writeln!(
+            text,
+            "istio_requests_total{{destination_service_namespace=\"{namespace}\",\
+             destination_service_name=\"{service}\",response_code=\"{code}\"}} {count}"
+        );
+    }
+    text
+}
+
 #[derive(Default)]
 struct World {
     /// Service and weight, in the order of the route.
@@ -72,7 +118,7 @@ pub(crate) struct Load {
 
 impl Load {
     /// Starts to send.
-    pub(crate) fn start(client: Client, way: Way) -> Self {
+    pub(crate) fn start(client: Client, way: Way, telemetry: Arc<Telemetry>) -> Self {
         let world = Arc::new(Mutex::new(World::default()));
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(follow_route(
@@ -80,8 +126,12 @@ impl Load {
             way.clone(),
             world.clone(),
         )));
-        tokio::spawn(stop.clone().run_until_cancelled_owned(follow_endpoints(client, way, world.clone())));
-        tokio::spawn(stop.clone().run_until_cancelled_owned(send(world.clone())));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(follow_endpoints(
+            client,
+            way.clone(),
+            world.clone(),
+        )));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(send(way, world.clone(), telemetry)));
         Self { world, _stop: stop.drop_guard() }
     }
 
@@ -180,7 +230,7 @@ fn ready(slice: &EndpointSlice) -> Vec<SocketAddr> {
     port.map(|port| addresses.map(|address| SocketAddr::new(address, port)).collect()).unwrap_or_default()
 }
 
-async fn send(world: Arc<Mutex<World>>) {
+async fn send(way: Way, world: Arc<Mutex<World>>, telemetry: Arc<Telemetry>) {
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build();
     let Ok(client) = client else { return report::line("lab: load: no HTTP client") };
     let mut beat = tokio::time::interval(Duration::from_micros(1_000_000 / RATE));
@@ -188,25 +238,30 @@ async fn send(world: Arc<Mutex<World>>) {
         beat.tick().await;
         let at = Clock::Wall.now();
         let Some((service, target)) = choose(&lock(&world), turn) else { continue };
-        let Some(target) = target else {
-            lock(&world).answers.push(Answer { at, outcome: Outcome::NoEndpoint { service } });
-            continue;
-        };
-        let (client, world) = (client.clone(), world.clone());
+        let (client, world, telemetry) = (client.clone(), world.clone(), telemetry.clone());
+        let namespace = way.namespace.clone();
         tokio::spawn(async move {
-            let outcome = match client.get(format!("http://{target}/")).send().await {
-                Ok(answer) => {
-                    let version = answer.headers().get(VERSION_HEADER).and_then(|value| value.to_str().ok());
-                    let version = version.unwrap_or_default().to_owned();
-                    let code = answer.status().as_u16();
-                    // Read to the end, so that the connection can be used again.
-                    let _ = answer.bytes().await;
-                    Outcome::Answered { version, code }
-                }
-                Err(error) => Outcome::Broken { service, why: format!("{target}: {error:?}") },
+            let outcome = match target {
+                Some(target) => ask(&client, &service, target).await,
+                None => Outcome::NoEndpoint { service: service.clone() },
             };
+            telemetry.count(&namespace, &service, &outcome);
             lock(&world).answers.push(Answer { at, outcome });
         });
+    }
+}
+
+async fn ask(client: &reqwest::Client, service: &str, target: SocketAddr) -> Outcome {
+    match client.get(format!("http://{target}/")).send().await {
+        Ok(answer) => {
+            let version = answer.headers().get(VERSION_HEADER).and_then(|value| value.to_str().ok());
+            let version = version.unwrap_or_default().to_owned();
+            let code = answer.status().as_u16();
+            // Read to the end, so that the connection can be used again.
+            let _ = answer.bytes().await;
+            Outcome::Answered { version, code }
+        }
+        Err(error) => Outcome::Broken { service: service.into(), why: format!("{target}: {error:?}") },
     }
 }
 

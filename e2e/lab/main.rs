@@ -8,7 +8,10 @@
 use std::process::ExitCode;
 
 mod apply;
+mod audit;
 mod control_plane;
+mod engine;
+mod git;
 mod images;
 mod journeys;
 mod load;
@@ -18,7 +21,9 @@ mod node;
 mod pod;
 mod process;
 mod report;
+mod roles;
 mod settings;
+mod slack;
 mod stack;
 mod wait;
 

@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use serde_json::Value;
 
-use crate::{Fallible, node, process::Process, wait};
+use crate::{Fallible, load::TELEMETRY, node, process::Process, wait};
 
 /// Where it listens in the namespace.
 pub(crate) const ADDRESS: &str = "http://10.77.0.2:9090";
@@ -28,13 +28,14 @@ impl Prometheus {
     pub(crate) async fn start(folder: &Path) -> Fallible<Self> {
         let targets: Vec<String> = node::ADDRESSES.map(|n| format!("{}:8080", node::address(n))).collect();
         fs::write(folder.join("pods.json"), serde_json::to_vec(&serde_json::json!([{"targets": targets}]))?)?;
-        fs::write(
-            folder.join("prometheus.yml"),
-            format!(
-                "global: {{scrape_interval: {SCRAPE}, scrape_timeout: {SCRAPE}}}\n\
-                 scrape_configs:\n- job_name: pods\n  honor_labels: true\n  file_sd_configs: [{{files: [pods.json]}}]\n"
-            ),
-        )?;
+        let mesh = format!("{}:{}", TELEMETRY.0, TELEMETRY.1);
+        let config = format!(
+            "global: {{scrape_interval: {SCRAPE}, scrape_timeout: {SCRAPE}}}\n\
+             scrape_configs:\n\
+             - {{job_name: pods, honor_labels: true, file_sd_configs: [{{files: [pods.json]}}]}}\n\
+             - {{job_name: mesh, honor_labels: true, static_configs: [{{targets: ['{mesh}']}}]}}\n"
+        );
+        fs::write(folder.join("prometheus.yml"), config)?;
         let arguments = [
             "--config.file=prometheus.yml".into(),
             "--storage.tsdb.path=prometheus".into(),

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::Stdio,
 };
 
 use tokio::process::{Child, Command};
@@ -70,14 +70,6 @@ impl Process {
     /// When the system refuses.
     pub(crate) async fn kill(&mut self) -> io::Result<()> {
         self.child.kill().await
-    }
-
-    /// Waits for its end.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub(crate) async fn ended(&mut self) -> io::Result<ExitStatus> {
-        self.child.wait().await
     }
 
     /// The last `lines` lines of its log.

@@ -9,8 +9,9 @@ use std::{
 
 use k8s_openapi::api::{authentication::v1::TokenRequest, core::v1::Namespace, core::v1::ServiceAccount};
 use kube::{
-    Api, Client,
-    api::{Patch, PatchParams, PostParams},
+    Api, Client, ResourceExt,
+    api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    core::GroupVersionKind,
 };
 use serde_json::{Value, json};
 
@@ -19,10 +20,12 @@ use crate::{
     apply::{Applier, documents},
     control_plane::{self, ControlPlane},
     images::Images,
+    load::{Load, Telemetry, Way},
     metrics::Prometheus,
     node::Node,
     report,
     settings::Settings,
+    slack::Slack,
 };
 
 /// The namespace that `deploy/` installs serin into.
@@ -36,6 +39,8 @@ pub(crate) struct Stack {
     pub(crate) control_plane: ControlPlane,
     pub(crate) prometheus: Prometheus,
     pub(crate) images: Arc<Images>,
+    pub(crate) mesh: Arc<Telemetry>,
+    pub(crate) slack: Slack,
     _node: Node,
 }
 
@@ -60,7 +65,10 @@ impl Stack {
         }
         let images = Arc::new(Images::default());
         let node = Node::start(admin, images.clone()).await?;
-        Ok(Self { settings, folder, control_plane, prometheus, images, _node: node })
+        let mesh = Arc::new(Telemetry::default());
+        mesh.clone().serve().await?;
+        let slack = Slack::start().await?;
+        Ok(Self { settings, folder, control_plane, prometheus, images, mesh, slack, _node: node })
     }
 
     /// The API server as admin.
@@ -68,7 +76,17 @@ impl Stack {
         self.control_plane.admin.clone()
     }
 
-    /// Makes a namespace, with labels.
+    /// Users of the http route `primary` of a VirtualService.
+    pub(crate) fn load(&self, namespace: &str, virtual_service: &str) -> Load {
+        let way = Way {
+            namespace: namespace.into(),
+            virtual_service: virtual_service.into(),
+            route: "primary".into(),
+        };
+        Load::start(self.admin(), way, self.mesh.clone())
+    }
+
+    /// Makes a namespace.
     ///
     /// # Errors
     /// When the API server refuses.
@@ -77,6 +95,36 @@ impl Stack {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         namespaces.patch(name, &PatchParams::apply("lab"), &Patch::Apply(&object)).await?;
         Ok(())
+    }
+
+    /// One object, as the API server has it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) async fn object(
+        &self,
+        namespace: &str,
+        version: &str,
+        kind: &str,
+        name: &str,
+    ) -> Fallible<Value> {
+        Ok(serde_json::to_value(self.api(namespace, version, kind).get(name).await?)?)
+    }
+
+    /// All objects of a kind in a namespace, by name.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub(crate) async fn objects(&self, namespace: &str, version: &str, kind: &str) -> Fallible<Vec<Value>> {
+        let mut all = self.api(namespace, version, kind).list(&ListParams::default()).await?.items;
+        all.sort_by_key(ResourceExt::name_any);
+        all.into_iter().map(|object| Ok(serde_json::to_value(object)?)).collect()
+    }
+
+    fn api(&self, namespace: &str, version: &str, kind: &str) -> Api<DynamicObject> {
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        Api::namespaced_with(self.admin(), namespace, &resource)
     }
 
     /// A kubeconfig with a token of one of the ServiceAccounts of `deploy/`, and nothing else.
@@ -112,7 +160,10 @@ impl Stack {
 
 /// The namespace, accounts and roles of `deploy/`, by the order of its kustomization. Its Deployments are judged by another journey:
 /// the lab has no images, it runs the binary under test itself.
-fn identity(root: &Path) -> Fallible<Vec<PathBuf>> {
+///
+/// # Errors
+/// When there is no kustomization.
+pub(crate) fn identity(root: &Path) -> Fallible<Vec<PathBuf>> {
     let folder = root.join("deploy");
     let text = fs::read_to_string(folder.join("kustomization.yaml"))?;
     let kustomization = documents(&text)?.into_iter().next().unwrap_or_default();

@@ -18,7 +18,7 @@ use crate::{
     Fallible,
     apply::Applier,
     images::Behaviour,
-    load::{self, Load, Way},
+    load::{self, Load},
     stack::{SOON, Stack},
     wait,
 };
@@ -53,8 +53,7 @@ pub(crate) async fn deployment(stack: &Stack) -> Fallible {
 pub(crate) async fn load(stack: &Stack) -> Fallible {
     let namespace = "lab-load";
     two_versions(stack, namespace, Behaviour::GOOD).await?;
-    let way = Way { namespace: namespace.into(), virtual_service: "shop".into(), route: "primary".into() };
-    let load = Load::start(stack.admin(), way);
+    let load = stack.load(namespace, "shop");
     share(&load, "v2", 10).await?;
     weights(stack, namespace, 50).await?;
     share(&load, "v2", 50).await?;
@@ -90,8 +89,7 @@ pub(crate) async fn load(stack: &Stack) -> Fallible {
 pub(crate) async fn prometheus(stack: &Stack) -> Fallible {
     let namespace = "lab-prometheus";
     two_versions(stack, namespace, Behaviour::failing(8)).await?;
-    let way = Way { namespace: namespace.into(), virtual_service: "shop".into(), route: "primary".into() };
-    let _load = Load::start(stack.admin(), way);
+    let _load = stack.load(namespace, "shop");
     for (version, low, high) in [("v2", 0.07, 0.09), ("v1", 0.0, 0.0)] {
         let query = errors(namespace, &format!("app=\"{version}\""), "5s");
         wait::until(&query, SOON, async || {
