@@ -58,8 +58,9 @@ impl Error {
     }
 
     pub(crate) fn too_deep(span: Span) -> Self {
-        Self::new(Stage::Limit, "expression is nested too deeply", Some(span))
-            .hint("at most 64 brackets in one another and 200 operators in a row; use `in [..]` for long lists")
+        Self::new(Stage::Limit, "expression is nested too deeply", Some(span)).hint(
+            "at most 64 brackets in one another and 200 operators in a row; use `in [..]` for long lists",
+        )
     }
 
     pub(crate) fn too_many_nodes(span: Span) -> Self {
@@ -118,7 +119,12 @@ impl Error {
             let before = text[line_start..start].chars().count();
             let marked = text.get(start..place.end.min(line_start + line.len())).unwrap_or_default();
             let width = marked.chars().count().max(1);
-            out += &format!("\n  | {}\n  | {}{}", line.replace('\t', " "), " ".repeat(before), "^".repeat(width));
+            out += &format!(
+                "\n  | {}\n  | {}{}",
+                line.replace('\t', " "),
+                " ".repeat(before),
+                "^".repeat(width)
+            );
         }
         if let (Some(expected), Some(found)) = (self.expected(), self.found()) {
             out += &format!("\n  expected {expected}, found {found}");
