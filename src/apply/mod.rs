@@ -1,1 +1,8 @@
 //! I/O out: plans become requests, requests are sent in order. Never names `observe`.
+
+mod execute;
+pub mod render;
+mod send;
+
+pub use execute::{Executed, Halt, execute};
+pub use send::Sender;

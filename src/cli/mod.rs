@@ -1,1 +1,3 @@
 //! The verbs of the command line. The only room, with `main`, that reads arguments and environment.
+
+pub mod transfer;

@@ -1,1 +1,3 @@
 //! The loop: triggers, queue, passes, leadership.
+
+pub mod lease;

@@ -1,1 +1,18 @@
 //! The Slack lane: one message a story. Never on the path of traffic.
+//!
+//! ```text
+//! watches of Rollout, RolloutRecord, SelfHeal -> own queue
+//!   story::stories(facts)           pure: what there is to tell, and in which words
+//!   ledger::next(entry, message)    pure: post, search, edit, or nothing
+//!   lane                            ledger entry first, then Slack, then the ledger again
+//! ```
+//!
+//! The ledger entry is written before Slack is asked, so a process that died in between leaves a doubt and never a
+//! silence; the doubt is resolved by looking for the message's key in the channel's history.
+
+mod git;
+pub mod ledger;
+pub mod message;
+pub mod rollout;
+pub mod story;
+pub mod words;

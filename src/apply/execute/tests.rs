@@ -1,0 +1,146 @@
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    sync::{Arc, Mutex},
+};
+
+use http_body_util::BodyExt;
+use kube::client::Body as Payload;
+use serde_json::json;
+
+use super::*;
+use crate::{
+    apply::render::{
+        Versions, render, shed as render_shed,
+        tests::{at, idle, lowering, owner},
+    },
+    clock::Clock,
+    decide::{
+        memory::Memory,
+        plan::{Plan, Prepare, Remember, Retire, Shed, StatusWrite},
+    },
+    domain::Uid,
+};
+
+type Seen = Arc<Mutex<Vec<(String, String)>>>;
+
+/// A server that gives its answers in order, then 200 with an empty object; and what it was asked.
+fn server(answers: Vec<(u16, Value)>) -> (Sender, Seen) {
+    let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
+    let seen = Seen::default();
+    let log = Arc::clone(&seen);
+    let service = tower::service_fn(move |request: http::Request<Payload>| {
+        let (answers, log) = (Arc::clone(&answers), Arc::clone(&log));
+        async move {
+            let what = format!("{} {}", request.method(), request.uri());
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            log.lock().unwrap().push((what, String::from_utf8_lossy(&body).into_owned()));
+            let answer = answers.lock().unwrap().pop_front();
+            let (status, body) = answer.unwrap_or((200, json!({ "kind": "Thing" })));
+            if status == 0 {
+                std::future::pending::<()>().await;
+            }
+            let body = Payload::from(body.to_string().into_bytes());
+            Ok::<_, Infallible>(http::Response::builder().status(status).body(body).unwrap())
+        }
+    });
+    let client = kube::Client::new(service, "default");
+    (Sender::new(client, Clock::scaled(at(), 1)), seen)
+}
+
+fn whats(seen: &Seen) -> Vec<String> {
+    let last = |what: &str| what.split(['?', ' ']).nth(1).unwrap().rsplit('/').next().unwrap().to_owned();
+    seen.lock().unwrap().iter().map(|(what, _)| last(what)).collect()
+}
+
+fn plan() -> Vec<Step> {
+    let new = Memory { abort: true, ..Memory::default() };
+    let rollout = Some(StatusWrite { old: Memory::default(), new });
+    let plan = Plan {
+        shed: Shed { weights: Some(lowering()), grow: None },
+        memory: Remember { rollout, ..Remember::default() },
+        prepare: vec![Prepare::TerminateRun("run".into())],
+        retire: vec![Retire::DeleteRun { name: "old-run".into(), uid: Uid("x".into()) }],
+        ..idle()
+    };
+    render(&plan, &Versions::default(), at())
+}
+
+async fn run(sender: &Sender) -> Executed {
+    execute(sender, &plan(), &|| None, &|_| None).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_sent_in_order_and_what_came_back_is_kept() {
+    let (sender, seen) = server(vec![]);
+    let done = run(&sender).await;
+    assert_eq!(whats(&seen), ["cart-vs", "status", "run", "old-run"]);
+    assert_eq!(done.halted, None);
+    assert_eq!(done.attempts.iter().map(|attempt| attempt.status).collect::<Vec<_>>(), [200; 4]);
+    assert_eq!(done.returned.len(), 4);
+    assert_eq!(seen.lock().unwrap()[1].0.split('?').nth(1), Some("fieldManager=rollouts-controller"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_shed_stops_everything_but_memory() {
+    let (sender, seen) = server(vec![(500, json!({ "reason": "InternalError" }))]);
+    let done = run(&sender).await;
+    assert_eq!(whats(&seen), ["cart-vs", "status"]);
+    assert_eq!(done.halted, Some(Halt::Failed));
+    assert_eq!(done.failed, [Action::Shed]);
+    assert_eq!(done.attempts[0].reason, "InternalError");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_on_status_stops_what_builds_on_it() {
+    let (sender, seen) = server(vec![(200, json!({})), (409, json!({ "reason": "Conflict" }))]);
+    let done = run(&sender).await;
+    assert_eq!(whats(&seen), ["cart-vs", "status"]);
+    assert_eq!(done.failed, [Action::Status]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_answer_is_given_up_after_five_seconds() {
+    let (sender, seen) = server(vec![(200, json!({})), (0, json!({}))]);
+    let done = run(&sender).await;
+    assert_eq!(whats(&seen), ["cart-vs", "status"]);
+    assert_eq!((done.attempts[1].status, done.attempts[1].reason.as_str()), (0, "Unanswered"));
+    assert_eq!(done.attempts[1].at.duration_since(done.attempts[0].at).as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn news_stop_everything_but_the_shed() {
+    let (sender, seen) = server(vec![]);
+    let done = execute(&sender, &plan(), &|| Some(Halt::News), &|_| None).await;
+    assert_eq!(whats(&seen), ["cart-vs"]);
+    assert_eq!(done.halted, Some(Halt::News));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_shed_is_made_again_from_the_live_object_and_then_without_its_mark() {
+    let live = json!({ "kind": "VirtualService", "metadata": { "resourceVersion": "99" } });
+    let refused = || (422, json!({ "reason": "Invalid" }));
+    let (sender, seen) = server(vec![refused(), (200, live.clone()), refused(), (200, json!({}))]);
+    let again = |object: &Value| {
+        assert_eq!(*object, live);
+        let mut lowering = lowering();
+        lowering.routes[0].index = 0;
+        Some(render_shed(&lowering, &owner(), &Versions::default()))
+    };
+    let done = execute(&sender, &plan(), &|| None, &again).await;
+    assert_eq!(whats(&seen)[..5], ["cart-vs", "cart-vs", "cart-vs", "cart-vs", "status"]);
+    let seen = seen.lock().unwrap();
+    assert!(seen[1].0.starts_with("GET "));
+    assert!(seen[2].1.contains("/spec/http/0/") && seen[2].1.contains("shed.serin.dev"));
+    assert!(seen[3].1.contains("/spec/http/0/") && !seen[3].1.contains("shed.serin.dev"));
+    assert_eq!(done.failed, []);
+    assert_eq!(done.halted, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_gone_already_needs_no_deleting() {
+    let answers = vec![(200, json!({})), (200, json!({})), (404, json!({})), (404, json!({}))];
+    let (sender, _) = server(answers);
+    let done = run(&sender).await;
+    assert_eq!((done.failed, done.halted), (vec![], None));
+}

@@ -1,0 +1,85 @@
+//! Weights of VirtualServices as JSON patches: everything that is not ours stays as it is.
+
+use serde_json::{Value, json};
+
+use super::{Kind, Stage, Step, Versions, patch, step};
+use crate::{
+    api::{
+        http::{Body, Request},
+        traffic::{MARK_PREFIX, print_mark},
+    },
+    decide::plan::{Action, Expose, Lowering, Owner, RouteWeights, SetWeights},
+    domain::Key,
+};
+
+/// What makes the server answer 409 instead of 422 when the object has changed.
+fn on_version(resource_version: &str) -> Value {
+    json!({ "op": "replace", "path": "/metadata/resourceVersion", "value": resource_version })
+}
+
+pub(super) fn shed(lowering: &Lowering, owner: &Owner, versions: &Versions) -> Request {
+    let mut operations = weights(&lowering.routes);
+    if let Some(mark) = &lowering.mark {
+        if !lowering.has_annotations {
+            // Without the test a stale view would replace annotations that came in the meantime.
+            operations.push(json!({ "op": "test", "path": "/metadata/annotations", "value": null }));
+            operations.push(json!({ "op": "add", "path": "/metadata/annotations", "value": {} }));
+        }
+        operations.push(json!({ "op": "add", "path": mark_path(owner), "value": print_mark(mark) }));
+    }
+    send(&lowering.virtual_service, operations, versions)
+}
+
+pub(super) fn expose(expose: &Expose, owner: &Owner, versions: &Versions) -> Step {
+    match expose {
+        Expose::Weights(set) => step(Stage::Expose, Action::Weights, set_weights(set, owner, versions)),
+        Expose::ClearMark { virtual_service, resource_version } => {
+            let operations = vec![on_version(resource_version), clear(owner)];
+            step(Stage::Expose, Action::ClearMark, send(virtual_service, operations, versions))
+        }
+    }
+}
+
+fn set_weights(set: &SetWeights, owner: &Owner, versions: &Versions) -> Request {
+    let mut operations = vec![on_version(&set.resource_version)];
+    operations.extend(weights(&set.routes));
+    if set.clear_mark {
+        operations.push(clear(owner));
+    }
+    send(&set.virtual_service, operations, versions)
+}
+
+/// Sets each weight, provided that the route and the destination are still the ones that were looked at.
+fn weights(routes: &[RouteWeights]) -> Vec<Value> {
+    let mut operations = vec![];
+    for route in routes {
+        let at = format!("/spec/http/{}", route.index);
+        if let Some(name) = &route.name {
+            operations.push(json!({ "op": "test", "path": format!("{at}/name"), "value": name }));
+        }
+        for change in &route.changes {
+            let at = format!("{at}/route/{}", change.index);
+            let destination: &Value = &change.destination;
+            operations
+                .push(json!({ "op": "test", "path": format!("{at}/destination"), "value": destination }));
+            // `add` also replaces; `replace` would be refused where the weight is absent.
+            let weight = change.to.percent();
+            operations.push(json!({ "op": "add", "path": format!("{at}/weight"), "value": weight }));
+        }
+    }
+    operations
+}
+
+fn clear(owner: &Owner) -> Value {
+    json!({ "op": "remove", "path": mark_path(owner) })
+}
+
+fn mark_path(owner: &Owner) -> String {
+    let key = format!("{MARK_PREFIX}{}", owner.uid).replace('~', "~0").replace('/', "~1");
+    format!("/metadata/annotations/{key}")
+}
+
+fn send(key: &Key, operations: Vec<Value>, versions: &Versions) -> Request {
+    let body = Body::JsonPatch(Value::Array(operations));
+    patch(Kind::VirtualService(versions), &key.namespace, &key.name, body)
+}

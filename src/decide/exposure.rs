@@ -1,0 +1,154 @@
+//! Who carries traffic now, and who may still carry some because the data plane lags behind.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::observed::{Exposure, ExposureHistory, Observed, Side};
+use crate::domain::{PodHash, Weight};
+
+impl Exposure {
+    /// What is observed right now. Where the routes cannot be told, both sides count as carrying everything.
+    pub fn of(observed: &Observed) -> Self {
+        let (canary, stable) = match &observed.virtual_service {
+            Some(service) if service.routes.is_ok() => {
+                (service.share(Side::Canary), service.share(Side::Stable))
+            }
+            Some(_) => (Weight::FULL, Weight::FULL),
+            None => (Weight::ZERO, Weight::ZERO),
+        };
+        Self {
+            canary,
+            stable,
+            canary_leads_to: observed.canary_service.as_ref().and_then(|service| service.selected.clone()),
+            stable_leads_to: observed.stable_service.as_ref().and_then(|service| service.selected.clone()),
+        }
+    }
+
+    pub fn share(&self, side: Side) -> Weight {
+        match side {
+            Side::Canary => self.canary,
+            Side::Stable => self.stable,
+            Side::Other => Weight::ZERO,
+        }
+    }
+
+    pub fn leads_to(&self, side: Side) -> Option<&PodHash> {
+        match side {
+            Side::Canary => self.canary_leads_to.as_ref(),
+            Side::Stable => self.stable_leads_to.as_ref(),
+            Side::Other => None,
+        }
+    }
+
+    /// The share that reaches pods of `hash`. A Service without a hash in its selector reaches every version, so
+    /// its whole share counts.
+    pub fn of_hash(&self, hash: &PodHash) -> Weight {
+        let part = |side| match self.leads_to(side) {
+            Some(other) if other != hash => 0,
+            Some(_) | None => i64::from(self.share(side).percent()),
+        };
+        Weight::new((part(Side::Canary) + part(Side::Stable)).min(100)).unwrap_or(Weight::FULL)
+    }
+}
+
+impl ExposureHistory {
+    /// A history that begins now.
+    pub fn begin(now: Timestamp) -> Self {
+        Self { since: now, seen: vec![] }
+    }
+
+    /// Adds what is seen at `now` and forgets what is older than `delay`, but for the newest of those.
+    pub fn note(&mut self, now: Timestamp, exposure: Exposure, delay: Duration) {
+        if now < self.since {
+            *self = Self::begin(now);
+        }
+        if self.seen.last().is_none_or(|(_, last)| *last != exposure) {
+            self.seen.push((now, exposure));
+        }
+        let horizon = before(now, delay);
+        let keep_from = self.seen.iter().rposition(|(at, _)| *at <= horizon).unwrap_or(0);
+        self.seen.drain(..keep_from);
+    }
+
+    /// The largest share that `measure` finds within the last `delay`; all of the traffic while that time has not
+    /// been watched in full.
+    pub fn largest(&self, now: Timestamp, delay: Duration, measure: impl Fn(&Exposure) -> Weight) -> Weight {
+        let horizon = before(now, delay);
+        if self.since > horizon {
+            return Weight::FULL;
+        }
+        let first = self.seen.iter().rposition(|(at, _)| *at <= horizon).unwrap_or(0);
+        self.seen.iter().skip(first).map(|(_, seen)| measure(seen)).max().unwrap_or(Weight::FULL)
+    }
+
+    /// True when `holds` was so during the whole of the last `delay`.
+    pub fn held(&self, now: Timestamp, delay: Duration, holds: impl Fn(&Exposure) -> bool) -> bool {
+        self.largest(now, delay, |seen| if holds(seen) { Weight::ZERO } else { Weight::FULL }) == Weight::ZERO
+    }
+
+    /// Since when `holds` has been so without a break; `None` when it is not so now.
+    pub fn since(&self, holds: impl Fn(&Exposure) -> bool) -> Option<Timestamp> {
+        let held = self.seen.iter().rev().take_while(|(_, seen)| holds(seen)).last();
+        held.map(|(at, _)| (*at).max(self.since))
+    }
+}
+
+/// `now - delay`, held inside what a time can be.
+fn before(now: Timestamp, delay: Duration) -> Timestamp {
+    let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
+    now.saturating_sub(delay).unwrap_or(Timestamp::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + second).unwrap()
+    }
+
+    fn canary(percent: i64) -> Exposure {
+        let canary = Weight::new(percent).unwrap();
+        Exposure { canary, stable: canary.complement(), ..Exposure::default() }
+    }
+
+    const DELAY: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn what_was_not_watched_counts_as_everything() {
+        let mut history = ExposureHistory::begin(at(0));
+        history.note(at(0), canary(0), DELAY);
+        assert_eq!(history.largest(at(9), DELAY, |seen| seen.canary), Weight::FULL);
+        assert_eq!(history.largest(at(10), DELAY, |seen| seen.canary), Weight::ZERO);
+    }
+
+    #[test]
+    fn a_weight_lingers_for_the_data_plane_delay() {
+        let mut history = ExposureHistory::begin(at(0));
+        history.note(at(0), canary(50), DELAY);
+        history.note(at(100), canary(0), DELAY);
+        history.note(at(105), canary(0), DELAY);
+        assert_eq!(history.largest(at(109), DELAY, |seen| seen.canary).percent(), 50);
+        assert_eq!(history.largest(at(110), DELAY, |seen| seen.canary), Weight::ZERO);
+        assert_eq!(history.since(|seen| seen.canary == Weight::ZERO), Some(at(100)));
+        assert_eq!(history.since(|seen| seen.canary > Weight::ZERO), None);
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_begins_the_history_anew() {
+        let mut history = ExposureHistory::begin(at(100));
+        history.note(at(100), canary(0), DELAY);
+        history.note(at(50), canary(0), DELAY);
+        assert_eq!(history.largest(at(55), DELAY, |seen| seen.canary), Weight::FULL);
+    }
+
+    #[test]
+    fn a_service_without_a_hash_reaches_every_version() {
+        let hash = PodHash::new("abc").unwrap();
+        let mut seen = canary(20);
+        assert_eq!(seen.of_hash(&hash), Weight::FULL);
+        seen.stable_leads_to = PodHash::new("def");
+        assert_eq!(seen.of_hash(&hash).percent(), 20);
+    }
+}

@@ -1,0 +1,77 @@
+//! Which version each Service selects, and when its selector may be moved.
+
+use super::{
+    course::Course,
+    facts::Facts,
+    observed::{ReplicaSet, Side},
+    plan::{Prepare, Switch},
+    report::{Stage, Wait},
+};
+use crate::domain::Weight;
+
+/// The switches that are safe now, and what the others wait for.
+pub(super) fn switches(facts: &Facts<'_>, course: &Course) -> (Vec<Prepare>, Vec<Wait>) {
+    let wanted = match course.stage {
+        Stage::Gone | Stage::Refused | Stage::Creating | Stage::FirstDeploy => [None, None],
+        Stage::Promoted => [facts.new, facts.new],
+        Stage::Canary => [facts.stable, facts.new],
+        Stage::Aborted => [facts.stable, facts.stable],
+    };
+    let mut switches = vec![];
+    let mut waiting = vec![];
+    for (side, set) in [Side::Stable, Side::Canary].into_iter().zip(wanted) {
+        match set.and_then(|set| switch(facts, side, set)) {
+            Some(Ok(switch)) => switches.push(Prepare::SwitchService(switch)),
+            Some(Err(wait)) => waiting.push(wait),
+            None => {}
+        }
+    }
+    (switches, waiting)
+}
+
+/// `None` when the selector is right already (or its Service is missing, which is said elsewhere).
+fn switch(facts: &Facts<'_>, side: Side, set: &ReplicaSet) -> Option<Result<Switch, Wait>> {
+    let service = facts.service(side)?;
+    if service.selected.as_ref() == Some(&set.hash) {
+        return None;
+    }
+    let is_whole = set.serving() >= set.replicas
+        && set.replicas > 0
+        && set.serving() >= facts.spec.replicas.min(set.replicas);
+    let wait = match (&service.selected, side) {
+        // Taking over a Service that selects every version narrows it: the version must be whole, and where it is
+        // not the stable one the routes must not lead to it yet.
+        (None, _) if !is_whole => Some(pods_of(side)),
+        (None, Side::Canary) if !facts.is_promoted() && facts.live() > Weight::ZERO => Some(Wait::Weight),
+        (None, _) => None,
+        (Some(_), _) if set.serving() == 0 => Some(pods_of(side)),
+        (Some(_), _) if facts.is_idle(side) => None,
+        (Some(_), Side::Stable) if can_carry_now(facts, set) => None,
+        (Some(_), _) => Some(Wait::DataPlane),
+    };
+    Some(match wait {
+        Some(wait) => Err(wait),
+        None => Ok(Switch {
+            service: service.name.clone(),
+            side,
+            resource_version: service.resource_version.clone(),
+            from: service.selected.clone(),
+            to: set.hash.clone(),
+            adopt: service.managed_by.is_none().then(|| facts.observed.rollout.key.name.clone()),
+        }),
+    })
+}
+
+/// The stable side leads to a wrong version while it carries traffic: it may be moved to one that can carry the
+/// most that may still arrive there.
+fn can_carry_now(facts: &Facts<'_>, set: &ReplicaSet) -> bool {
+    let largest = facts.observed.exposure.largest(facts.now, facts.delay(), |seen| seen.stable);
+    facts.exposure.stable > Weight::ZERO && set.serving() >= largest.replicas_needed(facts.spec.replicas)
+}
+
+fn pods_of(side: Side) -> Wait {
+    match side {
+        Side::Canary => Wait::CanaryPods,
+        Side::Stable | Side::Other => Wait::StablePods,
+    }
+}

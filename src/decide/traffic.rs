@@ -1,0 +1,189 @@
+//! How much traffic the canary may have, what it shall have, and what must be cut at once.
+
+use super::{
+    course::Course,
+    facts::Facts,
+    mark::ShedMark,
+    observed::{Route, Side, VirtualService},
+    plan::{Expose, Lowering, RouteWeights, SetWeights, ShedReason, WeightChange},
+    report::{Stage, Wait},
+};
+use crate::domain::Weight;
+
+/// What is permitted and what is wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Limits {
+    pub(super) ceiling: Weight,
+    /// Why live weight above the ceiling is cut.
+    pub(super) why: ShedReason,
+    pub(super) target: Weight,
+    /// What keeps the target below what the steps ask for.
+    pub(super) waiting: Vec<Wait>,
+}
+
+/// The weight that is permitted and the one that is wanted, after what this pass remembers.
+pub(super) fn limits(facts: &Facts<'_>, course: &Course) -> Limits {
+    let (ceiling, why) = ceiling(facts, course);
+    let (target, waiting) = target(facts, course, ceiling);
+    Limits { ceiling, why, target: target.min(ceiling), waiting }
+}
+
+/// The largest weight that the canary's side may have now. It is never stored: it follows from the steps, the
+/// verdicts and the pods.
+fn ceiling(facts: &Facts<'_>, course: &Course) -> (Weight, ShedReason) {
+    let foreign = (Weight::FULL, ShedReason::AboveCeiling);
+    // Both sides without a hash lead to the same pods; a canary side that leads to stable pods exposes nobody.
+    let Some(carried) = facts.exposure.leads_to(Side::Canary) else { return foreign };
+    if course.memory.stable.is_none() || course.memory.stable.as_ref() == Some(carried) {
+        return foreign;
+    }
+    let Some(new) = facts.new.filter(|new| new.hash == *carried) else {
+        return (Weight::ZERO, ShedReason::Superseded);
+    };
+    if course.stage == Stage::Aborted {
+        return (Weight::ZERO, ShedReason::Rejected);
+    }
+    if new.serving() == 0 {
+        return (Weight::ZERO, ShedReason::NoReadyPod);
+    }
+    let permitted = match course.stage {
+        Stage::Canary => facts.spec.weight_at(course.cursor),
+        // The steps begin anew with the next pass; until then nothing is gained and nothing is lost.
+        Stage::Creating | Stage::FirstDeploy | Stage::Promoted | Stage::Gone => facts.live(),
+        Stage::Refused | Stage::Aborted => Weight::ZERO,
+    };
+    (permitted, ShedReason::AboveCeiling)
+}
+
+fn target(facts: &Facts<'_>, course: &Course, ceiling: Weight) -> (Weight, Vec<Wait>) {
+    match course.stage {
+        Stage::Gone | Stage::Refused | Stage::Creating | Stage::FirstDeploy => (facts.live(), vec![]),
+        Stage::Aborted => (Weight::ZERO, vec![]),
+        Stage::Promoted => promoted_target(facts),
+        Stage::Canary => canary_target(facts, course, ceiling),
+    }
+}
+
+/// After promotion traffic stays where it is until both Services select the new version and the data plane knows;
+/// then the routes are put back to where every update begins.
+fn promoted_target(facts: &Facts<'_>) -> (Weight, Vec<Wait>) {
+    let Some(new) = facts.new else { return (facts.live(), vec![]) };
+    let leads = |side| facts.exposure.leads_to(side) == Some(&new.hash);
+    if leads(Side::Stable) {
+        let known = facts
+            .observed
+            .exposure
+            .held(facts.now, facts.delay(), |seen| seen.leads_to(Side::Stable) == Some(&new.hash));
+        return match (known, facts.live()) {
+            (true, _) | (_, Weight::ZERO) => (Weight::ZERO, vec![]),
+            (false, live) => (live, vec![Wait::DataPlane]),
+        };
+    }
+    if leads(Side::Canary) {
+        // The stable side still leads to the previous version.
+        return (if new.serving() >= facts.spec.replicas { Weight::FULL } else { facts.live() }, vec![]);
+    }
+    (facts.live(), vec![])
+}
+
+fn canary_target(facts: &Facts<'_>, course: &Course, ceiling: Weight) -> (Weight, Vec<Wait>) {
+    let (Some(new), Some(stable)) = (facts.new, facts.stable) else {
+        return (facts.live(), vec![Wait::CanaryPods]);
+    };
+    if facts.exposure.leads_to(Side::Canary) != Some(&new.hash) {
+        return (facts.live().min(ceiling), vec![Wait::CanaryPods]);
+    }
+    if course.memory.promote_full && new.serving() < facts.spec.replicas {
+        return (facts.live(), vec![Wait::CanaryPods]);
+    }
+    let reached = super::workload::canary_counts_reached(facts, course);
+    let wanted = if reached {
+        facts.spec.weight_at(course.cursor)
+    } else {
+        facts.spec.weight_before(course.cursor).max(facts.live().min(ceiling))
+    };
+    if wanted <= facts.live() {
+        let waiting = if reached { vec![] } else { vec![Wait::CanaryPods] };
+        return (wanted, waiting);
+    }
+    let mut waiting = vec![];
+    if course.is_held() {
+        waiting.extend(course.held_by());
+    }
+    if facts.observed.virtual_service.as_ref().is_some_and(|service| service.is_hands_off) {
+        waiting.push(Wait::Contest);
+    }
+    if stable.serving() < wanted.complement().replicas_at_least(facts.spec.replicas) {
+        waiting.push(Wait::StablePods);
+    }
+    if waiting.is_empty() { (wanted, vec![Wait::Weight]) } else { (facts.live(), waiting) }
+}
+
+/// The urgent lowering, where live weight is above the ceiling.
+pub(super) fn shed(facts: &Facts<'_>, limits: &Limits, mark: Option<ShedMark>) -> Option<Lowering> {
+    let service = facts.observed.virtual_service.as_ref()?;
+    lowering(service, limits.ceiling, limits.why, mark)
+}
+
+/// Takes the canary's side down to `ceiling` on every route that is above it; `None` where none is.
+pub(super) fn lowering(
+    service: &VirtualService,
+    ceiling: Weight,
+    why: ShedReason,
+    mark: Option<ShedMark>,
+) -> Option<Lowering> {
+    let above = service.routes.iter().flatten().filter(|route| route.share(Side::Canary) > ceiling);
+    let routes: Vec<RouteWeights> = above.filter_map(|route| weights(route, ceiling)).collect();
+    (!routes.is_empty()).then(|| Lowering {
+        virtual_service: service.key.clone(),
+        has_annotations: service.has_annotations,
+        routes,
+        mark,
+        why,
+    })
+}
+
+/// The planned change of weights, up or down, where live weights are not what is wanted.
+pub(super) fn expose(facts: &Facts<'_>, limits: &Limits, course: &Course) -> Option<Expose> {
+    let service = facts.observed.virtual_service.as_ref()?;
+    let clear_mark = service.has_mark && course.mark_is_dead;
+    let off = service.routes.iter().flatten().filter(|route| route.share(Side::Canary) != limits.target);
+    let routes: Vec<RouteWeights> = off.filter_map(|route| weights(route, limits.target)).collect();
+    if !routes.is_empty() {
+        return Some(Expose::Weights(SetWeights {
+            virtual_service: service.key.clone(),
+            resource_version: service.resource_version.clone(),
+            routes,
+            canary: limits.target,
+            clear_mark,
+        }));
+    }
+    clear_mark.then(|| Expose::ClearMark {
+        virtual_service: service.key.clone(),
+        resource_version: service.resource_version.clone(),
+    })
+}
+
+/// What to write so that the canary's side has `canary`, the strangers what they have, and stable the rest.
+/// `None` where nothing would change.
+fn weights(route: &Route, canary: Weight) -> Option<RouteWeights> {
+    let strangers: i64 = route
+        .destinations
+        .iter()
+        .filter(|destination| destination.side == Side::Other)
+        .map(|destination| destination.weight.unwrap_or(0).max(0))
+        .fold(0, i64::saturating_add);
+    let rest = i64::from(canary.complement().percent()).saturating_sub(strangers).max(0);
+    let stable = Weight::new(rest).unwrap_or(Weight::ZERO);
+    let mut left = [(Side::Canary, canary), (Side::Stable, stable)];
+    let mut changes = vec![];
+    for (index, destination) in route.destinations.iter().enumerate() {
+        let Some((_, share)) = left.iter_mut().find(|(side, _)| *side == destination.side) else { continue };
+        // A second destination of the same side gets nothing: the first carries the side.
+        let to = std::mem::replace(share, Weight::ZERO);
+        if destination.weight.unwrap_or(0) != i64::from(to.percent()) {
+            changes.push(WeightChange::new(index, destination, to));
+        }
+    }
+    (!changes.is_empty()).then(|| RouteWeights { index: route.index, name: route.name.clone(), changes })
+}

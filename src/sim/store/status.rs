@@ -1,0 +1,263 @@
+//! `Status` bodies, worded as kube-apiserver words them.
+
+use serde_json::{Map, Value, json};
+
+use super::resource::Definition;
+use crate::api::http::Response;
+
+/// A refusal of the server.
+pub type Refusal = Response;
+
+/// One cause in `details.causes` of a `Status`.
+#[derive(Clone, Debug)]
+pub(super) struct Cause {
+    /// Machine-readable, for instance `FieldValueInvalid`.
+    pub reason: &'static str,
+    pub message: String,
+    pub field: String,
+}
+
+impl Cause {
+    /// A value that is not accepted; `shown` is how the message quotes it.
+    pub(super) fn invalid(field: &str, shown: &str, why: &str) -> Self {
+        let message = format!("Invalid value: {shown}: {why}");
+        Self { reason: "FieldValueInvalid", message, field: field.to_owned() }
+    }
+
+    /// A field that is missing.
+    pub(super) fn required(field: &str, why: &str) -> Self {
+        let message = format!("Required value: {why}");
+        Self { reason: "FieldValueRequired", message, field: field.to_owned() }
+    }
+}
+
+fn failure(code: u16, reason: &str, message: &str, details: Value) -> Refusal {
+    let mut body = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "code": code,
+    });
+    if let Some(fields) = body.as_object_mut() {
+        if !reason.is_empty() {
+            fields.insert("reason".into(), reason.into());
+        }
+        if !details.is_null() {
+            fields.insert("details".into(), details);
+        }
+    }
+    Response { status: code, body }
+}
+
+fn details(definition: &Definition, name: &str) -> Map<String, Value> {
+    let mut details = Map::new();
+    if !name.is_empty() {
+        details.insert("name".into(), name.into());
+    }
+    if !definition.group.is_empty() {
+        details.insert("group".into(), definition.group.into());
+    }
+    details.insert("kind".into(), definition.plural.into());
+    details
+}
+
+/// 404 of an object.
+pub(super) fn not_found(definition: &Definition, name: &str) -> Refusal {
+    let message = format!("{} \"{name}\" not found", definition.qualified());
+    failure(404, "NotFound", &message, details(definition, name).into())
+}
+
+/// 404 of a path that is not served; a built-in group answers with a Status, the rest with text.
+pub(super) fn no_such_path(built_in: bool) -> Refusal {
+    if built_in {
+        failure(404, "NotFound", "the server could not find the requested resource", json!({}))
+    } else {
+        Response { status: 404, body: Value::String("404 page not found\n".into()) }
+    }
+}
+
+/// 409 of a name that is taken.
+pub(super) fn already_exists(definition: &Definition, name: &str) -> Refusal {
+    let message = format!("{} \"{name}\" already exists", definition.qualified());
+    failure(409, "AlreadyExists", &message, details(definition, name).into())
+}
+
+/// 409 of a stale resourceVersion.
+pub(super) fn conflict(definition: &Definition, name: &str) -> Refusal {
+    conflict_because(
+        definition,
+        name,
+        "the object has been modified; please apply your changes to the latest version and try again",
+    )
+}
+
+/// 409 for another reason.
+pub(super) fn conflict_because(definition: &Definition, name: &str, why: &str) -> Refusal {
+    let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", definition.qualified());
+    failure(409, "Conflict", &message, details(definition, name).into())
+}
+
+/// 409 of a precondition on uid or resourceVersion; `what` is `UID` or `ResourceVersion`.
+pub(super) fn precondition(
+    definition: &Definition,
+    name: &str,
+    what: &str,
+    wanted: &str,
+    live: &str,
+) -> Refusal {
+    let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {live}");
+    conflict_because(definition, name, &why)
+}
+
+/// 422 of an object that does not validate.
+pub(super) fn invalid(definition: &Definition, name: &str, causes: &[Cause]) -> Refusal {
+    let text: Vec<_> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+    let text = match text.as_slice() {
+        [one] => one.clone(),
+        _ => format!("[{}]", text.join(", ")),
+    };
+    let message = format!("{} \"{name}\" is invalid: {text}", definition.qualified_kind());
+    let mut about = details(definition, name);
+    about.insert("kind".into(), definition.kind.into());
+    let causes: Vec<_> = causes
+        .iter()
+        .map(|cause| json!({"reason": cause.reason, "message": cause.message, "field": cause.field}))
+        .collect();
+    about.insert("causes".into(), causes.into());
+    failure(422, "Invalid", &message, about.into())
+}
+
+/// 422 of a JSON patch that does not apply: the server gives no detail.
+pub(super) fn patch_does_not_apply() -> Refusal {
+    failure(422, "Invalid", "the server rejected our request due to an error in our request", json!({}))
+}
+
+/// 400 with the server's text.
+pub fn bad_request(message: &str) -> Refusal {
+    failure(400, "BadRequest", message, Value::Null)
+}
+
+/// 403 of a creation in a namespace that is going away.
+pub(super) fn namespace_terminating(definition: &Definition, name: &str, namespace: &str) -> Refusal {
+    let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+    let message = format!("{} \"{name}\" is forbidden: {why}", definition.qualified());
+    let mut about = details(definition, name);
+    let cause = json!({
+        "reason": "NamespaceTerminating",
+        "message": format!("namespace {namespace} is being terminated"),
+        "field": "metadata.namespace",
+    });
+    about.insert("causes".into(), json!([cause]));
+    failure(403, "Forbidden", &message, about.into())
+}
+
+/// 405.
+pub fn method_not_allowed() -> Refusal {
+    failure(
+        405,
+        "MethodNotAllowed",
+        "the server does not allow this method on the requested resource",
+        json!({}),
+    )
+}
+
+/// 410 of a version that was compacted.
+pub(super) fn expired(message: &str) -> Refusal {
+    failure(410, "Expired", message, Value::Null)
+}
+
+/// 410 of a watch that starts before the oldest known version.
+pub fn too_old(wanted: u64, oldest: u64) -> Refusal {
+    expired(&format!("too old resource version: {wanted} ({oldest})"))
+}
+
+/// 504 of a version that the server has not reached.
+pub(super) fn too_large(wanted: u64, current: u64) -> Refusal {
+    let about = json!({
+        "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+        "retryAfterSeconds": 1,
+    });
+    let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
+    failure(504, "Timeout", &message, about)
+}
+
+/// 415 with the formats that are accepted.
+pub fn unsupported_media_type(accepted: &[&str]) -> Refusal {
+    let message = format!(
+        "the body of the request was in an unknown format - accepted media types include: {}",
+        accepted.join(", ")
+    );
+    failure(415, "UnsupportedMediaType", &message, json!({}))
+}
+
+/// 500 without a reason, as the server answers errors that it has no type for.
+pub(super) fn internal(message: &str) -> Refusal {
+    failure(500, "", message, Value::Null)
+}
+
+/// 409 of a server-side apply: for each manager, the fields it owns.
+pub(super) fn apply_conflict(conflicts: &[(String, String)]) -> Refusal {
+    let message = match conflicts {
+        [(who, field)] => format!("Apply failed with 1 conflict: conflict with {who}: {field}"),
+        many => {
+            let mut text = format!("Apply failed with {} conflicts: ", many.len());
+            let mut last: Option<&str> = None;
+            for (who, field) in many {
+                if last != Some(who) {
+                    let line = if last.is_some() { "\n" } else { "" };
+                    text.push_str(&format!("{line}conflicts with {who}:"));
+                    last = Some(who);
+                }
+                text.push_str(&format!("\n- {field}"));
+            }
+            text
+        }
+    };
+    let causes: Vec<_> = conflicts
+        .iter()
+        .map(|(who, field)| {
+            let message = format!("conflict with {who}");
+            json!({"reason": "FieldManagerConflict", "message": message, "field": field})
+        })
+        .collect();
+    failure(409, "Conflict", &message, json!({"causes": causes}))
+}
+
+/// A fault of the server or the network, as faults are made of.
+pub fn fault(code: u16) -> Refusal {
+    match code {
+        409 => failure(409, "Conflict", "the object has been modified (planted fault)", json!({})),
+        429 => failure(
+            429,
+            "TooManyRequests",
+            "the server has received too many requests and has asked us to try again later",
+            json!({"retryAfterSeconds": 1}),
+        ),
+        504 => failure(
+            504,
+            "Timeout",
+            "the server was unable to return a response in the time allotted, but may still be processing the request",
+            json!({}),
+        ),
+        403 => failure(403, "Forbidden", "forbidden (planted fault)", json!({})),
+        _ => failure(
+            code,
+            "InternalError",
+            "Internal error occurred: planted fault",
+            json!({"causes": [{"message": "planted fault"}]}),
+        ),
+    }
+}
+
+/// 200 of a deletion that is done.
+pub(super) fn deleted(definition: &Definition, name: &str, uid: &str) -> Response {
+    let mut about = details(definition, name);
+    about.insert("uid".into(), uid.into());
+    let body =
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": about});
+    Response { status: 200, body }
+}
+
+/// 201 of an accepted eviction.
+pub(super) fn evicted() -> Response {
+    let body =
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    Response { status: 201, body }
+}

@@ -1,0 +1,371 @@
+//! Creating and updating: the one path by which an object gets a version.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{
+    Store, defaults,
+    history::{Change, Key},
+    managers::{Writer, track_update},
+    resource::{Generation, Resource},
+    route::Part,
+    status::{
+        Cause, Refusal, already_exists, conflict, internal, invalid, namespace_terminating, not_found,
+        precondition,
+    },
+    text, validate,
+};
+
+/// Who writes, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct By<'a> {
+    /// The field manager; `None` for the world's own actors, whose writes are not tracked.
+    pub manager: Option<&'a str>,
+    /// The `apiVersion` the writer speaks; empty means the stored one.
+    pub api_version: &'a str,
+    pub part: Part,
+    /// Everything but the write itself.
+    pub dry_run: bool,
+}
+
+impl By<'_> {
+    /// The world itself, writing the whole object.
+    pub const fn actor() -> Self {
+        Self { manager: None, api_version: "", part: Part::Main, dry_run: false }
+    }
+
+    /// The world itself, writing a status.
+    pub const fn actor_status() -> Self {
+        Self { part: Part::Status, ..Self::actor() }
+    }
+}
+
+impl Store {
+    /// Creates an object. `namespace` is that of the request; empty for cluster-scoped kinds.
+    ///
+    /// # Errors
+    /// What the API server would refuse it with.
+    pub fn create(
+        &mut self,
+        resource: Resource,
+        namespace: &str,
+        object: Value,
+        by: By<'_>,
+    ) -> Result<Arc<Value>, Refusal> {
+        let definition = resource.definition();
+        let mut object = self.identified(resource, namespace, object)?;
+        let key = Key::new(namespace, text(&object, "/metadata/name"));
+        self.admit(resource, &key)?;
+        if definition.status
+            && let Some(fields) = object.as_object_mut()
+        {
+            fields.remove("status");
+        }
+        if !definition.custom {
+            drop_nulls(&mut object);
+        }
+        defaults::fill(resource, &mut object);
+        self.allocate(resource, &mut object);
+        if let Some(status) = defaults::initial_status(resource, &object, &self.stamp())
+            && let Some(fields) = object.as_object_mut()
+        {
+            fields.insert("status".into(), status);
+        }
+        validate::object(resource, &object, None)?;
+        if self.at(resource, &key).is_some() {
+            return Err(already_exists(definition, &key.name));
+        }
+        self.stamp_new(resource, &mut object);
+        self.track(resource, None, &mut object, by);
+        if by.dry_run {
+            return Ok(Arc::new(object));
+        }
+        Ok(self.commit(resource, key, Some(object)))
+    }
+
+    /// Updates an object to what `change` makes of it. Writing what is already there changes nothing and is told
+    /// to nobody.
+    ///
+    /// # Errors
+    /// What the API server would refuse it with, or what `change` refuses.
+    pub fn update(
+        &mut self,
+        resource: Resource,
+        key: &Key,
+        by: By<'_>,
+        change: impl FnOnce(&Arc<Value>) -> Result<Value, Refusal>,
+    ) -> Result<Arc<Value>, Refusal> {
+        let definition = resource.definition();
+        let Some(live) = self.at(resource, key).cloned() else {
+            return Err(not_found(definition, &key.name));
+        };
+        let mut object = change(&live)?;
+        if !object.get("metadata").is_some_and(Value::is_object) {
+            object["metadata"] = json!({});
+        }
+        check_identity(resource, key, &live, &object)?;
+        restrict(resource, by.part, &live, &mut object);
+        keep_server_fields(&live, &mut object);
+        if !definition.custom {
+            drop_nulls(&mut object);
+        }
+        defaults::fill(resource, &mut object);
+        keep_allocated(resource, &live, &mut object);
+        validate::object(resource, &object, Some(&live))?;
+        if definition.generation == Generation::Content && content_differs(resource, &live, &object) {
+            let next = live.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0) + 1;
+            object["metadata"]["generation"] = json!(next);
+        }
+        self.track(resource, Some(&live), &mut object, by);
+        if object == *live {
+            return Ok(live);
+        }
+        if by.dry_run {
+            return Ok(Arc::new(object));
+        }
+        if is_released(&object) {
+            return Ok(self.commit(resource, key.clone(), None));
+        }
+        Ok(self.commit(resource, key.clone(), Some(object)))
+    }
+
+    /// Books a write: the next version, the object or its absence, the change.
+    pub(super) fn commit(&mut self, resource: Resource, key: Key, object: Option<Value>) -> Arc<Value> {
+        self.rv += 1;
+        let rv = self.rv;
+        let all = self.objects.entry(resource).or_default();
+        let version = |object: &mut Value| object["metadata"]["resourceVersion"] = json!(rv.to_string());
+        let (before, after, shown) = match object {
+            Some(mut object) => {
+                version(&mut object);
+                let uid = text(&object, "/metadata/uid").to_owned();
+                self.uids.insert(uid, (resource, key.clone()));
+                let object = Arc::new(object);
+                (all.insert(key.clone(), object.clone()), Some(object.clone()), object)
+            }
+            None => {
+                let before = all.remove(&key);
+                let mut last = before.as_deref().cloned().unwrap_or_else(|| json!({"metadata": {}}));
+                self.uids.remove(text(&last, "/metadata/uid"));
+                version(&mut last);
+                (before, None, Arc::new(last))
+            }
+        };
+        self.history.push(resource, Change { rv, key, before, after, shown: shown.clone() });
+        shown
+    }
+
+    fn identified(&mut self, resource: Resource, namespace: &str, object: Value) -> Result<Value, Refusal> {
+        let definition = resource.definition();
+        let mut object = if object.is_object() { object } else { json!({}) };
+        object["apiVersion"] = json!(definition.stored_version());
+        object["kind"] = json!(definition.kind);
+        let version = text(&object, "/metadata/resourceVersion");
+        if !version.is_empty() && version != "0" {
+            return Err(internal("resourceVersion should not be set on objects to be created"));
+        }
+        if !object.get("metadata").is_some_and(Value::is_object) {
+            object["metadata"] = json!({});
+        }
+        let prefix = text(&object, "/metadata/generateName").to_owned();
+        if text(&object, "/metadata/name").is_empty() && !prefix.is_empty() {
+            let prefix: String = prefix.chars().take(58).collect();
+            let mut name = format!("{prefix}{}", self.random.suffix());
+            while self.object(resource, namespace, &name).is_some() {
+                name = format!("{prefix}{}", self.random.suffix());
+            }
+            object["metadata"]["name"] = json!(name);
+        }
+        if definition.namespaced {
+            object["metadata"]["namespace"] = json!(namespace);
+        }
+        Ok(object)
+    }
+
+    /// The namespace has to exist and to stay.
+    fn admit(&self, resource: Resource, key: &Key) -> Result<(), Refusal> {
+        if !resource.definition().namespaced {
+            return Ok(());
+        }
+        let Some(namespace) = self.object(Resource::Namespaces, "", &key.namespace) else {
+            return Err(not_found(Resource::Namespaces.definition(), &key.namespace));
+        };
+        if namespace.pointer("/metadata/deletionTimestamp").is_some() {
+            return Err(namespace_terminating(resource.definition(), &key.name, &key.namespace));
+        }
+        Ok(())
+    }
+
+    fn stamp_new(&mut self, resource: Resource, object: &mut Value) {
+        let (uid, now) = (self.random.uid(), self.stamp());
+        let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+        for server_set in [
+            "resourceVersion",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "selfLink",
+            "managedFields",
+            "generation",
+        ] {
+            metadata.remove(server_set);
+        }
+        metadata.insert("uid".into(), uid.into());
+        metadata.insert("creationTimestamp".into(), now.into());
+        if resource.definition().generation == Generation::Content {
+            metadata.insert("generation".into(), json!(1));
+        }
+    }
+
+    fn allocate(&mut self, resource: Resource, object: &mut Value) {
+        let wants_address = resource == Resource::Services
+            && text(object, "/spec/clusterIP").is_empty()
+            && text(object, "/spec/type") != "ExternalName";
+        if wants_address {
+            self.service_addresses += 1;
+            let number = self.service_addresses;
+            let address = format!("10.96.{}.{}", number / 250 % 256, number % 250 + 1);
+            object["spec"]["clusterIP"] = json!(address);
+        }
+        if resource == Resource::Services {
+            let address = object.pointer("/spec/clusterIP").cloned();
+            if let (Some(address), Some(spec)) =
+                (address, object.get_mut("spec").and_then(Value::as_object_mut))
+            {
+                spec.insert("clusterIPs".into(), json!([address]));
+            }
+        }
+    }
+
+    fn track(&self, resource: Resource, live: Option<&Value>, object: &mut Value, by: By<'_>) {
+        let Some(manager) = by.manager else { return };
+        let definition = resource.definition();
+        let (stored, time) = (definition.stored_version(), self.stamp());
+        let writer = Writer {
+            manager,
+            api_version: if by.api_version.is_empty() { &stored } else { by.api_version },
+            part: by.part,
+            time: &time,
+            custom: definition.custom,
+            status: definition.status,
+        };
+        track_update(live, object, &writer);
+    }
+}
+
+/// True where deletion was asked for and nothing holds the object any more.
+fn is_released(object: &Value) -> bool {
+    let held =
+        object.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+    let grace = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
+    let namespace = object.pointer("/spec/finalizers").is_some() && object["kind"] == "Namespace";
+    object.pointer("/metadata/deletionTimestamp").is_some() && !held && grace == 0 && !namespace
+}
+
+fn check_identity(resource: Resource, key: &Key, live: &Value, object: &Value) -> Result<(), Refusal> {
+    let definition = resource.definition();
+    let version = text(object, "/metadata/resourceVersion");
+    let current = text(live, "/metadata/resourceVersion");
+    if version.is_empty() || version == "0" {
+        if !definition.unconditional_update {
+            let cause = Cause::invalid("metadata.resourceVersion", "0", "must be specified for an update");
+            return Err(invalid(definition, &key.name, &[cause]));
+        }
+    } else if version != current {
+        return Err(conflict(definition, &key.name));
+    }
+    let (uid, live_uid) = (text(object, "/metadata/uid"), text(live, "/metadata/uid"));
+    if !uid.is_empty() && uid != live_uid {
+        return Err(precondition(definition, &key.name, "UID", uid, live_uid));
+    }
+    Ok(())
+}
+
+/// A subresource writes its half only, the main resource everything but the subresource.
+fn restrict(resource: Resource, part: Part, live: &Value, object: &mut Value) {
+    let definition = resource.definition();
+    match part {
+        Part::Status if definition.custom => {
+            let (status, managed) =
+                (object.get("status").cloned(), object.pointer("/metadata/managedFields").cloned());
+            *object = live.clone();
+            replace(object, "status", status);
+            if let Some(metadata) = object.get_mut("metadata") {
+                replace(metadata, "managedFields", managed);
+            }
+        }
+        Part::Status => replace(object, "spec", live.get("spec").cloned()),
+        Part::Main | Part::Scale | Part::Eviction if definition.status => {
+            replace(object, "status", live.get("status").cloned());
+        }
+        Part::Main | Part::Scale | Part::Eviction => {}
+    }
+}
+
+fn replace(object: &mut Value, field: &str, value: Option<Value>) {
+    let Some(fields) = object.as_object_mut() else { return };
+    match value {
+        Some(value) => {
+            fields.insert(field.to_owned(), value);
+        }
+        None => {
+            fields.remove(field);
+        }
+    }
+}
+
+/// What no client may change.
+fn keep_server_fields(live: &Value, object: &mut Value) {
+    for field in ["apiVersion", "kind"] {
+        replace(object, field, live.get(field).cloned());
+    }
+    let Some(metadata) = object.get_mut("metadata") else { return };
+    for field in [
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "generation",
+        "resourceVersion",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "generateName",
+    ] {
+        replace(metadata, field, live.pointer(&format!("/metadata/{field}")).cloned());
+    }
+}
+
+fn keep_allocated(resource: Resource, live: &Value, object: &mut Value) {
+    if resource != Resource::Services {
+        return;
+    }
+    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    for field in ["clusterIP", "clusterIPs"] {
+        if let Some(value) = live.pointer(&format!("/spec/{field}")) {
+            spec.entry(field).or_insert_with(|| value.clone());
+        }
+    }
+}
+
+fn content_differs(resource: Resource, live: &Value, object: &Value) -> bool {
+    let status = resource.definition().status;
+    let content = |object: &Value, other: &Value| {
+        object.as_object().into_iter().flatten().any(|(name, value)| {
+            let counts = name != "metadata" && (name != "status" || !status);
+            counts && other.get(name) != Some(value)
+        })
+    };
+    content(live, object) || content(object, live)
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, inner| !inner.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
