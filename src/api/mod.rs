@@ -5,7 +5,7 @@ pub mod hash;
 pub mod http;
 pub mod merge;
 mod observed;
-mod read;
+pub(crate) mod read;
 pub mod record;
 pub mod rollout;
 pub mod run;
