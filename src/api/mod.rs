@@ -1,6 +1,7 @@
 //! The wire: Kubernetes objects as types, parsed once and printed once. No behaviour, no I/O.
 
 pub mod analysis;
+pub mod argo;
 pub mod hash;
 pub mod http;
 pub mod merge;
