@@ -6,6 +6,7 @@ pub mod direct;
 pub mod door;
 pub mod engine;
 pub mod fault;
+pub mod play;
 pub mod slack;
 pub mod store;
 mod wire;
