@@ -28,6 +28,10 @@ pub(super) fn parse(wire: &Value, arguments: &Arguments) -> Result<Result<Query,
     if timeout < 0 {
         return Ok(Err("prometheus timeout should not be negative".to_owned()));
     }
+    if timeout == 0 {
+        // A fault of the spec: as an outage it would hold the rollout for ever.
+        return Ok(Err("prometheus timeout of 0 leaves no time for an answer".to_owned()));
+    }
     let range = match range(wire, arguments)? {
         Ok(range) => range,
         Err(unreadable) => return Ok(Err(unreadable)),

@@ -122,7 +122,7 @@ pub struct Query {
     pub address: Option<Text>,
     /// The expression.
     pub promql: Text,
-    /// Time for one answer, 30 s where the run says nothing. Zero is over at once.
+    /// Time for one answer, 30 s where the run says nothing; more than zero.
     pub timeout: SignedDuration,
     /// Set for a range query.
     pub range: Option<Range>,

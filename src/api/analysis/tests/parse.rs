@@ -190,6 +190,7 @@ fn a_provider_that_cannot_be_asked_makes_error_measurements_and_no_bad_spec() {
             json!({"rangeQuery": {"start": "now()", "end": "now()", "step": "x"}}),
             "failed to parse rangeQuery.step as duration: time: invalid duration \"x\"",
         ),
+        (json!({"timeout": 0}), "prometheus timeout of 0 leaves no time for an answer"),
         (json!({"timeout": -1}), "prometheus timeout should not be negative"),
         (
             json!({"authentication": {"basicAuth": {"username": "me"}}}),
