@@ -199,7 +199,6 @@ fn abort() -> AbortRecord {
         weight: Weight::new(50).unwrap(),
         started_at: Some(at()),
         at: at(),
-        message: "error-rate was 0.08".into(),
         run: Some("cart-abc-2".into()),
         evidence: Some(analysis::Evidence {
             metric: "error-rate".into(),
@@ -229,7 +228,7 @@ fn a_record_is_made_before_its_status() {
         patch["status"]["controller"]["evidence"],
         json!({
             "run": "cart-abc-2", "metric": "error-rate", "value": "0.08", "samples": 4, "weight": 50,
-            "startedAt": "2026-01-01T00:00:00Z"
+            "startedAt": "2026-01-01T00:00:00Z", "failedAt": "2026-01-01T00:00:00Z"
         })
     );
 }
