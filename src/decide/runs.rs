@@ -91,9 +91,7 @@ fn one(
     if !speaks || step.status.phase.is_done() || owned.run.status.phase.is_done() {
         return step;
     }
-    let Some(status) = analysis::book_failed(&owned.run, &mark.verdict, facts.now) else { return step };
-    let finished = analysis::finished(&owned.run, &status);
-    RunStep { status, finished, wants: vec![], wake: None, events: vec![], outages: vec![], expired: false }
+    analysis::book_failed(&owned.run, &mark.verdict, facts.now).unwrap_or(step)
 }
 
 impl<'a> Analyses<'a> {
@@ -145,7 +143,7 @@ impl<'a> Analyses<'a> {
         self.all.iter().filter_map(|looked| looked.step.wake.as_ref()).map(|(at, why)| Wake {
             at: *at,
             reason: match why {
-                analysis::RunWake::Measure { .. } => Wait::Measurement,
+                analysis::RunWake::Measure { .. } | analysis::RunWake::Overdue { .. } => Wait::Measurement,
                 analysis::RunWake::Expire => Wait::RunExpiry,
             },
         })

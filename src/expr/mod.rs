@@ -1,49 +1,49 @@
 //! The condition language of analysis metrics: pure, bounded, total. No I/O. No clock.
-//!
-//! A stand-in so far: `result < NUMBER`, `result > NUMBER`, and the same with `result[0]`.
+
+mod error;
+mod judge;
+mod tree;
+
+use jiff::Timestamp;
+
+pub use error::{Error, Stage};
+pub use judge::{JudgeError, Judged, Which, judge, judge_at};
 
 use crate::domain::value::MetricValue;
 
-/// A condition, parsed.
-#[derive(Clone, Debug)]
+/// A condition, parsed once and evaluated many times.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
-    is_first_of_list: bool,
-    is_below: bool,
-    bound: f64,
+    text: String,
 }
 
 impl Condition {
-    /// Parses `text`.
+    /// Reads a condition.
     ///
     /// # Errors
-    /// A message when it is not of the form above.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let [left @ ("result" | "result[0]"), operator @ ("<" | ">"), bound] = words.as_slice() else {
-            return Err("not supported yet".to_owned());
-        };
-        let bound = bound.parse().map_err(|_| "not supported yet".to_owned())?;
-        Ok(Self { is_first_of_list: *left == "result[0]", is_below: *operator == "<", bound })
+    /// A text that is no condition whatever the result, or larger than the limits.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        Ok(Self { text: text.to_owned() })
     }
 
-    /// Whether it holds for `value`.
+    /// The verdict on a result; `now()` in the condition is an error.
     ///
     /// # Errors
-    /// A message when `value` is not what the condition needs.
-    pub fn eval(&self, value: &MetricValue) -> Result<bool, String> {
-        let number = match value {
-            MetricValue::Float(number) if !self.is_first_of_list => Some(*number),
-            MetricValue::Floats(list) if self.is_first_of_list => list.first().copied(),
-            MetricValue::Float(_)
-            | MetricValue::Floats(_)
-            | MetricValue::Int(_)
-            | MetricValue::MapList(_)
-            | MetricValue::Json(_)
-            | MetricValue::Str(_)
-            | MetricValue::Nil => None,
-        };
-        let none = "metric result is nil or empty: no data returned from the metric provider";
-        let number = number.ok_or_else(|| none.to_owned())?;
-        Ok(if self.is_below { number < self.bound } else { number > self.bound })
+    /// Whatever has no verdict: types that do not fit, nothing where something is asked for.
+    pub fn evaluate(&self, result: &MetricValue) -> Result<bool, Error> {
+        self.evaluate_at(result, None)
+    }
+
+    /// The verdict on a result at a time, which `now()` in the condition gives.
+    ///
+    /// # Errors
+    /// See [`Condition::evaluate`].
+    pub fn evaluate_at(&self, _result: &MetricValue, _now: Option<Timestamp>) -> Result<bool, Error> {
+        Err(Error::evaluation("the condition language is not there yet"))
+    }
+
+    /// The text as given.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn parse(wire: &Value, arguments: &Arguments) -> Result<Result<Query,
         return Ok(Err("prometheus timeout should not be negative".to_owned()));
     }
     let timeout = SignedDuration::from_secs(timeout);
-    Ok(Ok(Query { address, promql, timeout, range: None, headers, basic_auth, insecure }))
+    Ok(Ok(Query { address, promql, timeout, headers, basic_auth, insecure }))
 }
 
 fn refuse_unsupported_authentication(wire: &Value, address: Option<&Text>) -> Result<(), String> {

@@ -8,6 +8,9 @@ use super::{
 };
 use crate::domain::verdict::Verdict;
 
+/// Longest value and longest message in a mark, in bytes.
+const MARKED_BYTES: usize = 160;
+
 /// What one pass over a run decided.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunStep {
@@ -15,11 +18,12 @@ pub struct RunStep {
     pub status: RunStatus,
     /// All measurements that are wanted now or later, in the order of the metrics: at most one a metric.
     pub wants: Vec<Want>,
-    /// When to look again, and why. Samples wake a pass by themselves.
+    /// When to look again, and why; always there while the run is unfinished. Samples wake a pass by themselves.
     pub wake: Option<(Timestamp, RunWake)>,
     /// What happened in this pass, in order.
     pub events: Vec<RunEvent>,
-    /// Metrics whose backend does not answer now. Not empty: the rollout says `MetricsUnavailable` and waits.
+    /// Metrics whose backend does not answer now. One that is no dry run: the rollout says `MetricsUnavailable` and
+    /// waits.
     pub outages: Vec<MetricOutage>,
     /// The verdict, also on every pass after the one that reached it.
     pub finished: Option<Finished>,
@@ -52,6 +56,8 @@ pub struct Want {
 pub enum RunWake {
     /// A measurement of this metric becomes due.
     Measure { metric: String },
+    /// A measurement of this metric was due and should have been answered by now: something is late.
+    Overdue { metric: String },
     /// The run's time to live ends.
     Expire,
 }
@@ -110,6 +116,8 @@ pub struct MetricOutage {
     pub since: Option<Timestamp>,
     /// Tries so far.
     pub tries: i64,
+    /// True where the metric decides nothing: its outage holds nothing back but the run itself.
+    pub dry_run: bool,
 }
 
 /// How a run ended, why, and on what evidence.
@@ -149,6 +157,8 @@ pub struct Evidence {
     pub metric: String,
     /// The last deciding value as on the wire, for instance `0.08`; empty when there was none.
     pub value: String,
+    /// What the deciding measurement said; empty where a number says it all.
+    pub message: String,
     /// What should have held, for instance `result < 0.05`, or `not (result > 0.05)` for a failure condition.
     pub limit: String,
     /// The query, secrets masked.
@@ -180,6 +190,24 @@ pub struct Mark {
     pub no_data: bool,
     /// When the lost measurement was finished.
     pub at: Timestamp,
+}
+
+impl Finished {
+    /// What the shed mark must keep, so that the verdict can be booked after a crash; `None` where nothing is shed.
+    /// Texts are cut: the whole mark has to fit into 1 KiB.
+    pub fn mark(&self) -> Option<Mark> {
+        let evidence = self.evidence.as_ref()?;
+        let cut = |text: &str| text[..text.floor_char_boundary(MARKED_BYTES)].to_owned();
+        let sheds = matches!(self.verdict, Verdict::Failed | Verdict::Error);
+        Some(Mark {
+            metric: evidence.metric.clone(),
+            verdict: self.verdict,
+            value: cut(&evidence.value),
+            message: cut(&evidence.message),
+            no_data: self.cause == Cause::NoData,
+            at: evidence.failed_at.filter(|_| sheds)?,
+        })
+    }
 }
 
 impl RunStep {
