@@ -19,7 +19,7 @@ const EVENT_TYPE: &str = "serin_rollout";
 
 /// Why a call brought nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub(super) enum Failure {
     /// Certain: nothing was sent. `error` is Slack's word, for instance `channel_not_found`.
     #[error("Slack refused: {error}")]
     Refused { error: String },
@@ -36,7 +36,7 @@ pub enum Failure {
 
 impl Failure {
     /// True where the call may have taken effect.
-    pub fn is_doubtful(&self) -> bool {
+    pub(super) fn is_doubtful(&self) -> bool {
         match self {
             Self::Lost { .. } => true,
             Self::Refused { .. } | Self::RateLimited { .. } | Self::Unreachable => false,
@@ -44,14 +44,14 @@ impl Failure {
     }
 
     /// True where Slack refused with `error`.
-    pub fn is(&self, error: &str) -> bool {
+    pub(super) fn is(&self, error: &str) -> bool {
         matches!(self, Self::Refused { error: word } if word == error)
     }
 }
 
 /// A message that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(super) struct Place {
     /// Id of the channel.
     pub channel: String,
     pub ts: String,
@@ -59,7 +59,7 @@ pub struct Place {
 
 /// What a search came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub(super) enum Found {
     /// It is there, with this fallback text.
     There { place: Place, text: String },
     /// It is not among the newest messages.
@@ -69,7 +69,7 @@ pub enum Found {
 }
 
 /// A client with a token.
-pub struct Slack {
+pub(super) struct Slack {
     http: reqwest::Client,
     settings: Settings,
 }
@@ -79,7 +79,7 @@ impl Slack {
     ///
     /// # Errors
     /// `Unreachable` when the TLS set-up of this machine is broken.
-    pub fn new(settings: Settings) -> Result<Self, Failure> {
+    pub(super) fn new(settings: Settings) -> Result<Self, Failure> {
         let builder = reqwest::Client::builder()
             // A redirect would carry the token to another host.
             .redirect(reqwest::redirect::Policy::none())
@@ -96,7 +96,7 @@ impl Slack {
     ///
     /// # Errors
     /// See [`Failure`]; after `Lost`, search before posting again.
-    pub async fn post(&self, recipient: &str, key: &str, message: &Message) -> Result<Place, Failure> {
+    pub(super) async fn post(&self, recipient: &str, key: &str, message: &Message) -> Result<Place, Failure> {
         let mut body = json!({
             "channel": recipient, "text": message.text, "blocks": message.blocks,
             "metadata": {"event_type": EVENT_TYPE, "event_payload": {"key": key}},
@@ -117,7 +117,7 @@ impl Slack {
     ///
     /// # Errors
     /// See [`Failure`]; an edit may always be repeated.
-    pub async fn update(&self, place: &Place, message: &Message) -> Result<(), Failure> {
+    pub(super) async fn update(&self, place: &Place, message: &Message) -> Result<(), Failure> {
         let body = json!({
             "channel": place.channel, "ts": place.ts, "text": message.text, "blocks": message.blocks,
             "parse": "none", "link_names": false,
@@ -129,7 +129,7 @@ impl Slack {
     ///
     /// # Errors
     /// Those after which a search is worth trying again.
-    pub async fn search(&self, recipient: &str, channel: Option<&str>, key: &str) -> Result<Found, Failure> {
+    pub(super) async fn search(&self, recipient: &str, channel: Option<&str>, key: &str) -> Result<Found, Failure> {
         match self.look(recipient, channel, key).await {
             Err(Failure::Refused { error })
                 if ["missing_scope", "channel_not_found", "not_in_channel", "not_allowed_token_type"]
@@ -150,8 +150,12 @@ impl Slack {
         let Some(channel) = named else { return Ok(Found::Unknowable) };
         let mut cursor = String::new();
         for _ in 0..HISTORY_PAGES {
-            let query =
-                [("channel", channel.as_str()), ("include_all_metadata", "true"), ("limit", "200"), ("cursor", &cursor)];
+            let query = [
+                ("channel", channel.as_str()),
+                ("include_all_metadata", "true"),
+                ("limit", "200"),
+                ("cursor", &cursor),
+            ];
             let page = self.ask("conversations.history", &query).await?;
             let ours = page["messages"].as_array().into_iter().flatten().find(|message| {
                 let metadata = &message["metadata"];
@@ -193,7 +197,8 @@ impl Slack {
     }
 
     async fn send(&self, method: &str, body: Value) -> Result<Value, Failure> {
-        let request = self.http.post(self.address(method)).header("Content-Type", "application/json; charset=utf-8");
+        let request =
+            self.http.post(self.address(method)).header("Content-Type", "application/json; charset=utf-8");
         self.call(request.body(body.to_string())).await
     }
 
@@ -210,7 +215,11 @@ impl Slack {
         let lost = |why: &str| Failure::Lost { why: why.to_owned() };
         let exchange = async {
             let answer = request.send().await.map_err(|error| {
-                if error.is_connect() || error.is_builder() { Failure::Unreachable } else { lost("connection broke") }
+                if error.is_connect() || error.is_builder() {
+                    Failure::Unreachable
+                } else {
+                    lost("connection broke")
+                }
             })?;
             let status = answer.status();
             if status == reqwest::StatusCode::TOO_MANY_REQUESTS {
@@ -229,9 +238,10 @@ impl Slack {
         match (body["ok"].as_bool(), body["error"].as_str()) {
             (Some(true), _) => Ok(body),
             // Slack's own troubles; some of them struck after the message was written.
-            (_, Some(error @ ("internal_error" | "fatal_error" | "service_unavailable" | "request_timeout"))) => {
-                Err(lost(error))
-            }
+            (
+                _,
+                Some(error @ ("internal_error" | "fatal_error" | "service_unavailable" | "request_timeout")),
+            ) => Err(lost(error)),
             (_, Some("ratelimited" | "rate_limited")) => {
                 Err(Failure::RateLimited { after: Duration::from_secs(30) })
             }
@@ -260,5 +270,7 @@ fn retry_after(headers: &reqwest::header::HeaderMap) -> Duration {
 /// `C0123456789`: an id, not a name (names are in lower case).
 fn is_id(recipient: &str) -> bool {
     let has_kind = recipient.starts_with(['C', 'G', 'D']);
-    has_kind && recipient.len() >= 9 && recipient.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
+    has_kind
+        && recipient.len() >= 9
+        && recipient.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
 }
