@@ -2,8 +2,29 @@
 
 mod object;
 mod references;
+pub mod sampler;
 mod store;
+mod watch;
 
 pub use object::{Entry, Owner, Slim};
 pub use references::Reference;
 pub use store::{State, Store};
+
+use crate::domain::Key;
+
+/// What one pass is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// A Rollout with the AnalysisRuns that it controls.
+    Rollout(Key),
+    /// An AnalysisRun that no Rollout controls.
+    Run(Key),
+}
+
+impl Target {
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Rollout(key) | Self::Run(key) => key,
+        }
+    }
+}

@@ -2,9 +2,15 @@
 //! Production code never names it.
 
 pub mod actors;
+pub mod direct;
 pub mod door;
+pub mod engine;
 pub mod fault;
+pub mod play;
 pub mod slack;
 pub mod store;
 mod wire;
 pub mod world;
+
+#[cfg(test)]
+mod tests;
