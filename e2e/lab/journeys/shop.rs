@@ -115,17 +115,8 @@ impl<'a> Shop<'a> {
     /// # Errors
     /// As said, and after the limit.
     pub(crate) async fn until<T>(&mut self, what: &str, check: impl AsyncFn() -> Fallible<T>) -> Fallible<T> {
-        let (serin, audit) = (&mut *self.serin, self.audit.clone());
-        let outcome: Fallible<T> = wait::until(what, STORY, async || {
-            let lost = serin.alive().and_then(|()| no_refusal(&audit));
-            match lost {
-                Err(reason) => Ok(Err(reason)),
-                Ok(()) => check().await.map(Ok),
-            }
-        })
-        .await
-        .and_then(|found| found);
-        outcome
+        let alive = || self.serin.alive().and_then(|()| no_refusal(&self.audit));
+        wait::while_alive(what, STORY, alive, async || check().await).await
     }
 
     /// The requests of the controller in this shop's namespace that change something, in order.
