@@ -62,6 +62,7 @@ impl<'a> Shop<'a> {
         kubectl.apply(&platform.replace("REPOSITORY", &repository.url()), namespace).await?;
         let notifications = include_str!("../story/notifications.yaml").replace("SLACK", slack::API);
         kubectl.apply(&notifications, stack::SYSTEM).await?;
+        super::privilege::opt_in(stack, namespace).await?;
         let engine = Engine::start(stack.admin(), repository.clone(), namespace);
         let load = stack.load(namespace, "myapp-vsvc");
         let mut shop = Self { stack, serin, namespace: namespace.into(), repository, engine, load, audit };
