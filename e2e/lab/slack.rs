@@ -50,12 +50,8 @@ impl Slack {
     }
 
     /// The messages whose text or metadata holds `word`, oldest first.
-    pub(crate) fn about(&self, word: &str) -> Vec<Message> {
-        lock(&self.channel)
-            .iter()
-            .filter(|message| message.body.to_string().contains(word))
-            .cloned()
-            .collect()
+    pub(crate) fn about(&self, word: &str) -> Vec<Value> {
+        lock(&self.channel).iter().filter(|message| message.to_string().contains(word)).cloned().collect()
     }
 }
 
