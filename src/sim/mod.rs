@@ -8,3 +8,6 @@ pub mod slack;
 pub mod store;
 mod wire;
 pub mod world;
+
+#[cfg(test)]
+mod leases;
