@@ -51,12 +51,12 @@ pub(super) fn mark(facts: &Facts<'_>, course: &Course, analyses: &Analyses<'_>) 
         limit: bounded(&evidence.limit, 200),
         weight_before: facts.live(),
         verdict: analysis::Mark {
-            metric: bounded(&evidence.metric, 100),
+            metric: evidence.metric.clone(),
             verdict: finished.verdict,
             value: bounded(&evidence.value, 100),
             message: String::new(),
             no_data: finished.cause == Cause::NoData,
-            at: evidence.failed_at.unwrap_or(facts.now),
+            at: evidence.failed_at?,
         },
     })
 }

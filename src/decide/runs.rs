@@ -91,9 +91,7 @@ fn one(
     if !speaks || step.status.phase.is_done() || owned.run.status.phase.is_done() {
         return step;
     }
-    let Some(status) = analysis::book_failed(&owned.run, &mark.verdict, facts.now) else { return step };
-    let finished = analysis::finished(&owned.run, &status);
-    RunStep { status, finished, wants: vec![], wake: None, events: vec![], outages: vec![], expired: false }
+    analysis::book_failed(&owned.run, &mark.verdict, facts.now).unwrap_or(step)
 }
 
 impl<'a> Analyses<'a> {
@@ -113,11 +111,12 @@ impl<'a> Analyses<'a> {
         both.filter_map(|(slot, run)| Some(Said { slot, run, finished: run.step.finished.as_ref()? }))
     }
 
-    /// Metrics of the current runs whose backend does not answer.
+    /// Metrics of the current runs that decide and whose backend does not answer.
     pub(super) fn outages(&self) -> Vec<String> {
         let current = [self.inline(), self.background()];
         let runs = current.into_iter().flatten().filter(|looked| looked.step.finished.is_none());
         runs.flat_map(|looked| &looked.step.outages)
+            .filter(|outage| !outage.dry_run)
             .map(|outage| format!("metric `{}`: {}", outage.metric, outage.message))
             .collect()
     }
@@ -145,7 +144,7 @@ impl<'a> Analyses<'a> {
         self.all.iter().filter_map(|looked| looked.step.wake.as_ref()).map(|(at, why)| Wake {
             at: *at,
             reason: match why {
-                analysis::RunWake::Measure { .. } => Wait::Measurement,
+                analysis::RunWake::Measure { .. } | analysis::RunWake::Overdue { .. } => Wait::Measurement,
                 analysis::RunWake::Expire => Wait::RunExpiry,
             },
         })

@@ -16,7 +16,7 @@ use crate::domain::{Key, Uid};
 /// The slim form of a kind. Reading never fails: what cannot be understood is part of the form.
 pub trait Slim: Clone + Send + Sync + 'static {
     /// Reads an object as the server sends it.
-    fn read(object: &Value) -> Self;
+    fn read(object: Value) -> Self;
 }
 
 /// An object as kept.
@@ -43,17 +43,17 @@ pub struct Owner {
 
 impl<T: Slim> Entry<T> {
     /// `None` for what has no name: not an object.
-    pub fn read(object: &Value) -> Option<Self> {
+    pub fn read(object: Value) -> Option<Self> {
         let text = |name: &str| {
             object.pointer(&format!("/metadata/{name}")).and_then(Value::as_str).map(ToOwned::to_owned)
         };
         let key = Key::new(text("namespace").unwrap_or_default(), text("name")?);
         Some(Self {
-            references: references(object, &key.namespace),
+            references: references(&object, &key.namespace),
             key,
             uid: Uid(text("uid").unwrap_or_default()),
             resource_version: text("resourceVersion").unwrap_or_default(),
-            owner: controller(object),
+            owner: controller(&object),
             slim: Arc::new(T::read(object)),
         })
     }
@@ -82,7 +82,7 @@ impl<T> std::fmt::Debug for Watched<T> {
 impl<'de, T: Slim> Deserialize<'de> for Watched<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let object = Value::deserialize(deserializer)?;
-        let entry = Entry::read(&object).ok_or_else(|| D::Error::custom("an object without a name"))?;
+        let entry = Entry::read(object).ok_or_else(|| D::Error::custom("an object without a name"))?;
         let meta = ObjectMeta {
             name: Some(entry.key.name.clone()),
             namespace: Some(entry.key.namespace.clone()),

@@ -2,8 +2,11 @@
 //! Production code never names it.
 
 pub mod actors;
+pub mod direct;
 pub mod door;
+pub mod engine;
 pub mod fault;
+pub mod play;
 pub mod slack;
 pub mod store;
 mod wire;
@@ -11,3 +14,5 @@ pub mod world;
 
 #[cfg(test)]
 mod leases;
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    actors::Actors,
+    actors::{Actors, Mesh},
     fault::{Effect, Fault, Faults, Intercept, Interceptor, Point},
     store::{Answer, Events, Store, Watch, fault},
 };
@@ -183,6 +183,11 @@ impl World {
     /// The objects, to be changed past every fault and without an entry in the log.
     pub fn store_mut(&mut self) -> &mut Store {
         &mut self.store
+    }
+
+    /// What the proxies serve and what came of it.
+    pub fn mesh(&self) -> &Mesh {
+        &self.actors.mesh
     }
 
     /// What a watch that stands at `rv` is to be told.

@@ -92,12 +92,8 @@ fn build(shape: &Shape, (interval, initial_delay): Times, arguments: &Arguments)
     if let Some(other) = shape.providers.iter().find(|name| *name != "prometheus") {
         return Err(format!("provider \"{other}\" is not supported yet, only prometheus is"));
     }
-    let criterion = |text: &Option<String>| {
-        text.clone().map(|text| Criterion {
-            parsed: Condition::parse(&text).map_err(|error| error.to_string()),
-            text,
-        })
-    };
+    let criterion =
+        |text: &Option<String>| text.clone().map(|text| Criterion { parsed: Condition::parse(&text), text });
     Ok(Metric {
         name: shape.name.clone(),
         interval,

@@ -18,7 +18,7 @@ enum Fill {
 
 use Fill::{Empty, False, Int, Text};
 
-/// Struct, field, default.
+/// Struct, field, default; in addition to what the table says is stored.
 const DEFAULTS: &[(&str, &str, Fill)] = &[
     ("PodSpec", "restartPolicy", Text("Always")),
     ("PodSpec", "terminationGracePeriodSeconds", Int(30)),
@@ -36,9 +36,7 @@ const DEFAULTS: &[(&str, &str, Fill)] = &[
     ("Probe", "failureThreshold", Int(3)),
     ("HTTPGetAction", "path", Text("/")),
     ("HTTPGetAction", "scheme", Text("HTTP")),
-    ("GRPCAction", "service", Text("")),
     ("ObjectFieldSelector", "apiVersion", Text("v1")),
-    ("FileKeySelector", "optional", False),
     ("HostPathVolumeSource", "type", Text("")),
     ("SecretVolumeSource", "defaultMode", Int(0o644)),
     ("ConfigMapVolumeSource", "defaultMode", Int(0o644)),

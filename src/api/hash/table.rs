@@ -1,14 +1,21 @@
 //! `fields.txt` as a value: which fields the typed objects have, in which order, and what each holds.
 //!
 //! A struct's name stands at the margin; its fields follow, each indented: JSON name, kind, flags. Kinds: `string`,
-//! `bool`, `int32`, `int64`, `quantity`, `intstr` (int or string), `time` (RFC 3339), `raw` (any JSON) or a struct,
+//! `label` (a string of a map that never holds null), `bool`, `int32`, `int64`, `quantity`, `intstr` (int or string), `time` (RFC 3339), `raw` (any JSON) or a struct,
 //! behind any of `*` (absent is not the same as zero), `[]` and `{}` (map with string keys). Flags: `!` is
-//! written even when empty, `0` is left out when zero although it is a struct. Embedded structs are spread out.
-//! The rows were listed by reflection from k8s.io/api v0.34.5 and the v1alpha1 types of Argo Rollouts v1.10.2.
+//! written even when empty, `0` is left out when zero although it is a struct, `=` and JSON is what an absent one is
+//! stored as. Embedded structs are spread out.
+//!
+//! The rows were listed by reflection from k8s.io/api v0.34.5 and the v1alpha1 types of Argo Rollouts v1.10.2. By hand:
+//! the `=` flags, `label` and the two fields of a template's metadata, which are what the upstream CRD fills in and keeps. On a
+//! cluster with that CRD the hash is taken of what it stored; with our own, which keeps everything, it must be the same.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
 const TEXT: &str = include_str!("fields.txt");
+
+/// A string in a map from which the API server drops what is null.
+pub(super) const LABEL: &str = "label";
 
 /// What a field holds. Behind a pointer, in a list or a map: the kind of what is there, as [`kind`] reads it.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +50,16 @@ pub(super) struct Field {
     pub(super) is_required: bool,
     /// Left out when zero, although it is not a pointer.
     pub(super) omits_zero: bool,
+    /// What the upstream CRD stores where the field is absent.
+    pub(super) stored: Stored,
+}
+
+/// What the upstream CRD stores where a field is absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stored {
+    Nothing,
+    Text(&'static str),
+    False,
 }
 
 static STRUCTS: LazyLock<BTreeMap<&'static str, Struct>> = LazyLock::new(|| {
@@ -63,8 +80,19 @@ static STRUCTS: LazyLock<BTreeMap<&'static str, Struct>> = LazyLock::new(|| {
 
 fn field(name: &'static str, mut rest: std::str::SplitWhitespace<'static>) -> Option<Field> {
     let kind = rest.next()?;
-    let flags = rest.next().unwrap_or_default();
-    Some(Field { name, kind, is_required: flags.contains('!'), omits_zero: flags.contains('0') })
+    let mut field = Field { name, kind, is_required: false, omits_zero: false, stored: Stored::Nothing };
+    for flag in rest {
+        match flag {
+            "!" => field.is_required = true,
+            "0" => field.omits_zero = true,
+            "=false" => field.stored = Stored::False,
+            text => {
+                let quoted = text.strip_prefix("=\"").and_then(|text| text.strip_suffix('"'));
+                field.stored = quoted.map_or(Stored::Nothing, Stored::Text);
+            }
+        }
+    }
+    Some(field)
 }
 
 /// Reads a kind as `fields.txt` spells it. A struct that is not in the table reads as `raw`; a test says there is none.
@@ -75,7 +103,7 @@ pub(super) fn kind(text: &'static str) -> Kind {
         }
     }
     match text {
-        "string" => Kind::Text,
+        "string" | LABEL => Kind::Text,
         "bool" => Kind::Bool,
         "int32" => Kind::Int32,
         "int64" => Kind::Int64,
@@ -104,6 +132,9 @@ mod tests {
         }
         let unused: Vec<_> = STRUCTS.keys().filter(|name| !used.contains(name)).collect();
         assert!(unused.is_empty(), "{unused:?}");
+        let stored =
+            STRUCTS.values().flat_map(|known| &known.fields).filter(|field| field.stored != Stored::Nothing);
+        assert_eq!(stored.count(), 3);
         let rows = STRUCTS.values().map(|known| known.fields.len() + 1).sum::<usize>();
         assert_eq!(rows, TEXT.lines().count());
     }

@@ -1,5 +1,6 @@
 //! `vectors.jsonl`: templates, hand-made and generated at random from `fields.txt`, with what Kubernetes' own code makes
-//! of them. A throw-away Go program read each with `runtime.DefaultUnstructuredConverter`, printed it with
+//! of them. A throw-away Go program pruned and defaulted each by the Rollout CRD of Argo Rollouts v1.10.2, as the API
+//! server does (apiextensions-apiserver v0.34.4), read it with `runtime.DefaultUnstructuredConverter`, printed it with
 //! `encoding/json`, summed that with `hash/fnv` and `rand.SafeEncodeString` (`hash`; `error` where the conversion
 //! refused it) and filled it with `SetObjectDefaults_PodTemplate` (`defaulted`): k8s.io/kubernetes v1.34.4, Go 1.26.
 //! `steps.jsonl` is the same for lists of `CanaryStep` of Argo Rollouts v1.10.2. Larger runs of the same generators

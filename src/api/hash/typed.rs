@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     Error,
     quantity::Quantity,
-    table::{self, Field, Kind, Struct},
+    table::{self, Field, Kind, Stored, Struct},
 };
 
 /// A value of the API with its type.
@@ -197,8 +197,11 @@ impl Reader {
         of: &'static Struct,
     ) -> Result<Typed, Error> {
         let value = |field: &'static Field| {
-            let here = Place::Field(place, field.name);
-            self.at(&here, object.get(field.name).unwrap_or(&Value::Null), table::kind(field.kind))
+            let kind = table::kind(field.kind);
+            match object.get(field.name) {
+                None | Some(Value::Null) => Ok(stored(field, kind)),
+                Some(value) => self.at(&Place::Field(place, field.name), value, kind),
+            }
         };
         Ok(Typed::Struct(Object { of, values: of.fields.iter().map(value).collect::<Result<_, _>>()? }))
     }
@@ -217,11 +220,24 @@ impl Reader {
     ) -> Result<Typed, Error> {
         let mut read = vec![];
         for (key, value) in entries {
+            if of == table::LABEL && value.is_null() {
+                continue;
+            }
             read.push((key.clone(), self.at(&Place::Field(place, key), value, table::kind(of))?));
         }
         read.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(Typed::Map(read))
     }
+}
+
+/// What an absent field reads as.
+fn stored(field: &Field, kind: Kind) -> Typed {
+    let target = match field.stored {
+        Stored::Nothing => return Typed::zero(kind),
+        Stored::Text(text) => Typed::Text(text.to_owned()),
+        Stored::False => Typed::Bool(false),
+    };
+    if matches!(kind, Kind::Pointer(_)) { Typed::Pointer(Box::new(target)) } else { target }
 }
 
 fn scalar(value: &Value, kind: Kind) -> Option<Typed> {

@@ -2,9 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{Kind, Stage, Step, controlled_by, create, patch, step, wire};
+use super::{Kind, Stage, Step, create, patch, step};
 use crate::{
-    api::http::{Body, Request},
+    api::{
+        analysis,
+        http::{Body, Request},
+        merge::diff,
+        record, status,
+    },
     decide::plan::{Action, Owner, RecordWrite, Remember, RunWrite, StatusWrite},
 };
 
@@ -14,7 +19,7 @@ pub(super) fn remember(memory: &Remember, owner: &Owner) -> Vec<Step> {
         let request = run_status(write, owner)?;
         Some(step(Stage::Memory, Action::RunStatus(write.name.clone()), request))
     });
-    let record = memory.record.iter().flat_map(|write| record(write, owner));
+    let record = memory.record.iter().flat_map(|write| rollout_record(write, owner));
     let record = record.map(|request| step(Stage::Memory, Action::Record, request));
     let rollout = memory.rollout.as_ref().and_then(|write| rollout_status(write, owner));
     let rollout = rollout.map(|request| step(Stage::Memory, Action::Status, request));
@@ -23,21 +28,21 @@ pub(super) fn remember(memory: &Remember, owner: &Owner) -> Vec<Step> {
 
 /// AnalysisRun has no status subresource in the reference's definition: the object itself is patched.
 fn run_status(write: &RunWrite, owner: &Owner) -> Option<Request> {
-    let status = wire::difference(&wire::run_status(&write.old), &wire::run_status(&write.new))?;
+    let status = diff(&analysis::print_status(&write.old), &analysis::print_status(&write.new))?;
     let body = with_version(&write.resource_version, status);
     Some(patch(Kind::AnalysisRun, &owner.key.namespace, &write.name, Body::Merge(body)))
 }
 
 fn rollout_status(write: &StatusWrite, owner: &Owner) -> Option<Request> {
-    let status = wire::difference(&wire::rollout_status(&write.old), &wire::rollout_status(&write.new))?;
+    let status = status::patch(&write.old, &write.new)?;
     let body = with_version(&owner.resource_version, status);
     let name = format!("{}/status", owner.key.name);
     Some(patch(Kind::Rollout, &owner.key.namespace, &name, Body::Merge(body)))
 }
 
-fn record(write: &RecordWrite, owner: &Owner) -> Vec<Request> {
+fn rollout_record(write: &RecordWrite, owner: &Owner) -> Vec<Request> {
     let mut requests = vec![];
-    let Some(change) = wire::difference(&wire::record(&write.old), &wire::record(&write.new)) else {
+    let Some(change) = diff(&record::print(&write.old), &record::print(&write.new)) else {
         return requests;
     };
     let status = json!({ "controller": change });
@@ -45,24 +50,11 @@ fn record(write: &RecordWrite, owner: &Owner) -> Vec<Request> {
     let body = if write.old.exists {
         with_version(&write.old.resource_version, status)
     } else {
-        requests.push(create(Kind::RolloutRecord, &owner.key.namespace, new_record(owner)));
+        requests.push(create(Kind::RolloutRecord, &owner.key.namespace, record::new_record(owner)));
         json!({ "status": status })
     };
     requests.push(patch(Kind::RolloutRecord, &owner.key.namespace, &name, Body::Merge(body)));
     requests
-}
-
-fn new_record(owner: &Owner) -> Value {
-    json!({
-        "apiVersion": "serin.dev/v1alpha1",
-        "kind": "RolloutRecord",
-        "metadata": {
-            "name": owner.key.name,
-            "namespace": owner.key.namespace,
-            "ownerReferences": controlled_by(owner),
-        },
-        "spec": { "rolloutRef": { "name": owner.key.name, "uid": owner.uid.0 } },
-    })
 }
 
 /// A stale version is answered with 409: observe again.

@@ -12,7 +12,6 @@ use crate::{
 mod memory;
 mod tell;
 mod traffic;
-mod wire;
 mod workload;
 
 #[cfg(test)]
@@ -22,13 +21,6 @@ pub(crate) mod tests;
 pub const FIELD_MANAGER: &str = "rollouts-controller";
 /// Whom writes to serin's own kinds belong to.
 pub const RECORD_MANAGER: &str = "serin-controller";
-/// The label that says which pod template a pod was made from.
-pub const HASH_LABEL: &str = "rollouts-pod-template-hash";
-
-const REVISION: &str = "rollout.argoproj.io/revision";
-const DESIRED: &str = "rollout.argoproj.io/desired-replicas";
-const DEADLINE: &str = "scale-down-deadline";
-const MANAGED_BY: &str = "argo-rollouts.argoproj.io/managed-by-rollouts";
 
 /// Which field of the plan a request comes from. The order is the order of effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]

@@ -4,8 +4,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{FIELD_MANAGER, Kind, Stage, Step, create, step, wire};
-use crate::decide::plan::{About, Action, Event, Intent, Owner, Tell};
+use super::{FIELD_MANAGER, Kind, Stage, Step, create, step};
+use crate::{
+    api::record,
+    decide::plan::{About, Action, Event, Owner, Tell},
+};
 
 /// Room for the hash behind the name of the object that an event is about, in an object name's 253 characters.
 const EVENT_NAME_CHARS: usize = 230;
@@ -19,7 +22,7 @@ pub(super) fn tell(tell: &Tell, owner: &Owner, now: Timestamp) -> Step {
             step(Stage::Tell, Action::Event, create(Kind::Event, &owner.key.namespace, object))
         }
         Tell::SelfHeal(intent) => {
-            let object = self_heal(intent, owner);
+            let object = record::self_heal(owner, intent);
             let action = Action::SelfHeal(intent.name.clone());
             step(Stage::Tell, action, create(Kind::SelfHeal, &owner.key.namespace, object))
         }
@@ -72,23 +75,4 @@ fn event_name(about: &str, parts: &[&str]) -> String {
     let digest: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let about: String = about.chars().take(EVENT_NAME_CHARS).collect();
     format!("{about}.{digest}")
-}
-
-/// Deleted with its Rollout, but not listed as something that the Rollout controls.
-fn self_heal(intent: &Intent, owner: &Owner) -> Value {
-    json!({
-        "apiVersion": "serin.dev/v1alpha1",
-        "kind": "SelfHeal",
-        "metadata": {
-            "name": intent.name,
-            "namespace": owner.key.namespace,
-            "ownerReferences": [{
-                "apiVersion": "argoproj.io/v1alpha1",
-                "kind": "Rollout",
-                "name": owner.key.name,
-                "uid": owner.uid.0,
-            }],
-        },
-        "spec": wire::intent(&intent.abort, owner),
-    })
 }

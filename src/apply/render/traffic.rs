@@ -2,9 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{Kind, Stage, Step, Versions, patch, step, wire};
+use super::{Kind, Stage, Step, Versions, patch, step};
 use crate::{
-    api::http::{Body, Request},
+    api::{
+        http::{Body, Request},
+        traffic::{MARK_PREFIX, print_mark},
+    },
     decide::plan::{Action, Expose, Lowering, Owner, RouteWeights, SetWeights},
     domain::Key,
 };
@@ -22,7 +25,7 @@ pub(super) fn shed(lowering: &Lowering, owner: &Owner, versions: &Versions) -> R
             operations.push(json!({ "op": "test", "path": "/metadata/annotations", "value": null }));
             operations.push(json!({ "op": "add", "path": "/metadata/annotations", "value": {} }));
         }
-        operations.push(json!({ "op": "add", "path": mark_path(owner), "value": wire::mark(mark) }));
+        operations.push(json!({ "op": "add", "path": mark_path(owner), "value": print_mark(mark) }));
     }
     send(&lowering.virtual_service, operations, versions)
 }
@@ -72,7 +75,7 @@ fn clear(owner: &Owner) -> Value {
 }
 
 fn mark_path(owner: &Owner) -> String {
-    let key = wire::mark_key(&owner.uid).replace('~', "~0").replace('/', "~1");
+    let key = format!("{MARK_PREFIX}{}", owner.uid).replace('~', "~0").replace('/', "~1");
     format!("/metadata/annotations/{key}")
 }
 

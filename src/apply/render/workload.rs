@@ -2,12 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    DEADLINE, DESIRED, HASH_LABEL, Kind, MANAGED_BY, REVISION, Stage, Step, controlled_by, create, delete,
-    patch, step,
-};
+use super::{Kind, Stage, Step, controlled_by, create, delete, patch, step};
 use crate::{
-    api::http::{Body, Request},
+    api::{
+        http::{Body, Request},
+        workload::{
+            DESIRED_REPLICAS as DESIRED, HASH_LABEL, MANAGED_BY, REVISION, SCALE_DOWN_DEADLINE as DEADLINE,
+        },
+    },
     decide::plan::{
         Action, AnnotateReplicaSet, DeadlineChange, NewReplicaSet, NewRun, Owner, Prepare, Retire, ScaleDown,
         ScaleUp, Switch,

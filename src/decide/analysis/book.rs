@@ -30,7 +30,9 @@ pub(super) fn book(
     let result = result_of(status, metrics, metric);
     let judged = match &sample.outcome {
         Outcome::Unresolved { .. } => return,
-        Outcome::Value { value, text } => judge::value(metric, value, text, waited(result, sample)),
+        Outcome::Value { value, text } => {
+            judge::value(metric, value, text, sample.finished_at, waited(result, sample))
+        }
         Outcome::Refused { message } => Judged::error(message),
         Outcome::Outage { message } => match mode {
             OutageMode::Reference => Judged::error(message),

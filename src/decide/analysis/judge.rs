@@ -1,9 +1,12 @@
 //! What one answer is: good, bad, neither, not judgeable, or no data. No I/O. No clock.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::run::{Criterion, Metric, OnNoData};
-use crate::domain::{value::MetricValue, verdict::Verdict};
+use crate::{
+    domain::{value::MetricValue, verdict::Verdict},
+    expr::{self, Condition, JudgeError, Which},
+};
 
 /// Longest piece of a query that is repeated in a message, in bytes; the whole one is in the metric's metadata.
 const QUOTED_BYTES: usize = 200;
@@ -78,18 +81,24 @@ impl Judged {
     }
 }
 
-/// Judges an answer. `waited` is how long answers without data have come in a row.
-pub(super) fn value(metric: &Metric, value: &MetricValue, text: &str, waited: SignedDuration) -> Judged {
+/// Judges an answer that came at `at`. `waited` is how long answers without data have come in a row.
+pub(super) fn value(
+    metric: &Metric,
+    value: &MetricValue,
+    text: &str,
+    at: Timestamp,
+    waited: SignedDuration,
+) -> Judged {
     let missing = Missing::of(value);
     if let (Some(missing), Some(policy)) = (missing, metric.no_data) {
         let is_waited_for = policy.timeout.map_or(policy.outcome == OnNoData::Ignore, |limit| waited < limit);
         return without_data(metric, missing, policy.outcome, is_waited_for, text);
     }
-    let (verdict, mut message) = conditions(metric, value);
+    let (verdict, mut message) = conditions(metric, value, at);
     if missing == Some(Missing::Nan) && verdict != Verdict::Successful && message.is_empty() {
         message = no_data(metric, Missing::Nan);
     }
-    let on_numbers = missing.is_none() && holds_for_any_nan(metric, value, verdict);
+    let on_numbers = missing.is_none() && holds_for_any_nan(metric, value, at, verdict);
     let text = if verdict == Verdict::Error { "" } else { text };
     Judged { verdict, message, value: text.to_owned(), missing, on_numbers, booking: Booking::Counted }
 }
@@ -126,40 +135,45 @@ fn no_data(metric: &Metric, missing: Missing) -> String {
     format!("no data: query `{}{dots}` returned {what}", &query[..cut])
 }
 
-/// The verdict of the two conditions. An evaluation error of either makes it Error, whatever the other says.
-fn conditions(metric: &Metric, value: &MetricValue) -> (Verdict, String) {
-    let success = match evaluate("successCondition", metric.success.as_ref(), value) {
-        Ok(holds) => holds,
-        Err(message) => return (Verdict::Error, message),
-    };
-    let failure = match evaluate("failureCondition", metric.failure.as_ref(), value) {
-        Ok(holds) => holds,
-        Err(message) => return (Verdict::Error, message),
-    };
-    let verdict = match (success, failure) {
-        (_, Some(true)) | (Some(false), None) => Verdict::Failed,
-        (Some(false), Some(false)) => Verdict::Inconclusive,
-        (Some(true) | None, _) => Verdict::Successful,
-    };
-    (verdict, String::new())
+/// The verdict of the two conditions. One that cannot be evaluated, or does not parse, makes it Error, whatever the
+/// other says; the success condition is looked at first.
+fn conditions(metric: &Metric, value: &MetricValue, at: Timestamp) -> (Verdict, String) {
+    let judged = parsed(Which::Success, metric.success.as_ref(), value).and_then(|success| {
+        match parsed(Which::Failure, metric.failure.as_ref(), value) {
+            Ok(failure) => expr::judge_at(success, failure, value, Some(at)),
+            Err(unreadable) => expr::judge_at(success, None, value, Some(at)).and(Err(unreadable)),
+        }
+    });
+    match judged {
+        Ok(expr::Judged::Successful) => (Verdict::Successful, String::new()),
+        Ok(expr::Judged::Failed) => (Verdict::Failed, String::new()),
+        Ok(expr::Judged::Inconclusive) => (Verdict::Inconclusive, String::new()),
+        Err(error) => (Verdict::Error, error.to_string()),
+    }
 }
 
-/// Whether a condition holds; `None` where there is none.
-fn evaluate(field: &str, criterion: Option<&Criterion>, value: &MetricValue) -> Result<Option<bool>, String> {
+fn parsed<'a>(
+    which: Which,
+    criterion: Option<&'a Criterion>,
+    value: &MetricValue,
+) -> Result<Option<&'a Condition>, JudgeError> {
     let Some(criterion) = criterion else { return Ok(None) };
-    let parsed = criterion.parsed.as_ref().map_err(Clone::clone);
-    let holds = parsed.and_then(|condition| condition.eval(value));
-    holds.map(Some).map_err(|error| format!("could not evaluate {field} \"{}\": {error}", criterion.text))
+    criterion.parsed.as_ref().map(Some).map_err(|cause| JudgeError {
+        which,
+        condition: criterion.text.clone(),
+        no_data: value.is_nil_or_empty(),
+        cause: cause.clone(),
+    })
 }
 
 /// True when `verdict` would be the same whatever each NaN in `value` had been.
-fn holds_for_any_nan(metric: &Metric, value: &MetricValue, verdict: Verdict) -> bool {
+fn holds_for_any_nan(metric: &Metric, value: &MetricValue, at: Timestamp, verdict: Verdict) -> bool {
     let MetricValue::Floats(all) = value else { return true };
     if !all.iter().any(|one| one.is_nan()) {
         return true;
     }
     [f64::NEG_INFINITY, 0.0, 1.0, f64::INFINITY].into_iter().all(|instead| {
         let filled = all.iter().map(|one| if one.is_nan() { instead } else { *one }).collect();
-        conditions(metric, &MetricValue::Floats(filled)).0 == verdict
+        conditions(metric, &MetricValue::Floats(filled), at).0 == verdict
     })
 }

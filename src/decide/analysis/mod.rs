@@ -66,37 +66,35 @@ pub fn step(run: &Run, samples: &BTreeMap<String, Sample>, now: Timestamp, outag
     }
 }
 
-/// The status that books a verdict from the shed mark, when the sample itself was lost in a crash: always ended, with
-/// the mark's verdict. `None` when the run has ended already, or holds no such metric, or the mark's verdict does not
-/// shed.
-pub fn book_failed(run: &Run, mark: &Mark, now: Timestamp) -> Option<RunStatus> {
+/// The pass that books a verdict from the shed mark, when the sample itself was lost in a crash: always ended, with
+/// the mark's verdict. `None` when the run has ended already, or holds no such metric that decides, or the mark's
+/// verdict does not shed.
+pub fn book_failed(run: &Run, mark: &Mark, now: Timestamp) -> Option<RunStep> {
     let metrics = run.metrics.as_deref().ok()?;
-    let metric = metrics.iter().find(|metric| metric.name == mark.metric)?;
+    let metric = metrics.iter().find(|metric| metric.name == mark.metric && !metric.dry_run)?;
     if run.status.phase.is_done() || !matches!(mark.verdict, Verdict::Failed | Verdict::Error) {
         return None;
     }
     let mut status = run.status.clone();
+    let mut events = vec![];
     status.started_at.get_or_insert(whole_second(mark.at));
     if status.metric(&metric.name).is_none_or(|result| !result.phase.is_done()) {
         book::book_mark(&mut status, metrics, metric, mark);
     }
-    let mut events = vec![];
     let (phase, message) = assess::assess(&mut status, metrics, run.terminate, &mut events);
-    // Traffic was taken away on this verdict, so it stands, also where the counters alone do not explain it.
-    let stands = phase.verdict().is_some_and(|verdict| matches!(verdict, Verdict::Failed | Verdict::Error));
-    if stands {
+    if matches!(phase, Phase::Done(Verdict::Failed | Verdict::Error)) {
         enter(&mut status, phase, message, now, &mut events);
     } else {
-        let at = mark.at;
+        // Traffic was taken away on this verdict, so it stands, also where the counters alone do not explain it.
         let message =
-            format!("Metric \"{}\" assessed {} at {at}, by the shed mark", metric.name, mark.verdict);
+            format!("Metric \"{}\" assessed {} at {}, by the shed mark", metric.name, mark.verdict, mark.at);
         if let Some(result) = status.metric_results.iter_mut().find(|result| result.name == metric.name) {
             result.phase = Phase::Done(mark.verdict);
         }
         enter(&mut status, Phase::Done(mark.verdict), message, now, &mut events);
     }
     trim(&mut status, metrics);
-    Some(status)
+    Some(summed_up(run, status, events, now))
 }
 
 fn measured(
@@ -196,10 +194,6 @@ fn summed_up(run: &Run, status: RunStatus, events: Vec<RunEvent>, now: Timestamp
     let metrics = run.metrics.as_deref().unwrap_or_default();
     step.wants = schedule::wants(run, metrics, &step.status);
     step.outages = schedule::outages(&step.status);
-    let next = |metric: &Metric| {
-        let at = schedule::due(metric, &step.status).filter(|at| *at > now)?;
-        Some((at, RunWake::Measure { metric: metric.name.clone() }))
-    };
-    step.wake = metrics.iter().filter_map(next).min();
+    step.wake = schedule::wake(metrics, &step.status, now);
     step
 }

@@ -15,11 +15,12 @@ pub struct RunStep {
     pub status: RunStatus,
     /// All measurements that are wanted now or later, in the order of the metrics: at most one a metric.
     pub wants: Vec<Want>,
-    /// When to look again, and why. Samples wake a pass by themselves.
+    /// When to look again, and why; always there while the run is unfinished. Samples wake a pass by themselves.
     pub wake: Option<(Timestamp, RunWake)>,
     /// What happened in this pass, in order.
     pub events: Vec<RunEvent>,
-    /// Metrics whose backend does not answer now. Not empty: the rollout says `MetricsUnavailable` and waits.
+    /// Metrics whose backend does not answer now. One that is no dry run: the rollout says `MetricsUnavailable` and
+    /// waits.
     pub outages: Vec<MetricOutage>,
     /// The verdict, also on every pass after the one that reached it.
     pub finished: Option<Finished>,
@@ -52,6 +53,8 @@ pub struct Want {
 pub enum RunWake {
     /// A measurement of this metric becomes due.
     Measure { metric: String },
+    /// A measurement of this metric was due and should have been answered by now: something is late.
+    Overdue { metric: String },
     /// The run's time to live ends.
     Expire,
 }
@@ -110,6 +113,8 @@ pub struct MetricOutage {
     pub since: Option<Timestamp>,
     /// Tries so far.
     pub tries: i64,
+    /// True where the metric decides nothing: its outage holds nothing back but the run itself.
+    pub dry_run: bool,
 }
 
 /// How a run ended, why, and on what evidence.

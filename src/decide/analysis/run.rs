@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::status::RunStatus;
-use crate::{domain::value::MetricValue, expr::Condition};
+use crate::{
+    domain::value::MetricValue,
+    expr::{self, Condition},
+};
 
 /// Number of measurements kept for a metric when the run does not say.
 pub const DEFAULT_RETENTION: usize = 10;
@@ -83,8 +86,8 @@ pub struct Metric {
 pub struct Criterion {
     /// As written, for instance `result < 0.05`.
     pub text: String,
-    /// Parsed once; the error is the language's own text.
-    pub parsed: Result<Condition, String>,
+    /// Parsed once.
+    pub parsed: Result<Condition, expr::Error>,
 }
 
 /// `serin.dev/metric-policy` for one metric.
@@ -119,7 +122,7 @@ pub struct Query {
     pub address: Option<Text>,
     /// The expression.
     pub promql: Text,
-    /// Time for one answer, 30 s where the run says nothing. Zero is over at once.
+    /// Time for one answer, 30 s where the run says nothing; more than zero.
     pub timeout: SignedDuration,
     /// Set for a range query.
     pub range: Option<Range>,
@@ -131,12 +134,12 @@ pub struct Query {
     pub insecure: bool,
 }
 
-/// Bounds of a range query, as expressions of the condition language that yield times, and a Go duration.
+/// Bounds of a range query, read when it is sent: times as texts such as `now() - duration("1h")`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Range {
-    /// For instance `now() - duration("1h")`.
+    /// From when.
     pub start: String,
-    /// For instance `now()`.
+    /// Until when.
     pub end: String,
     /// Distance of the points.
     pub step: SignedDuration,
@@ -191,13 +194,16 @@ pub struct Sample {
 }
 
 /// What asking came to. The sampler has replaced every secret in a message by `*****`.
+///
+/// The line between the last three decides whether a rollout aborts: whatever may pass by itself is an `Outage`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// An answer. `text` is the value as the wire shows it, for instance `0.08` or `[0.08]`.
     Value { value: MetricValue, text: String },
-    /// The backend answered that the query is bad: an Error measurement, as in the reference.
+    /// The backend answered that the query, or who asks, is not acceptable (400, 401, 403, 404, 422): an Error
+    /// measurement, as in the reference.
     Refused { message: String },
-    /// Nobody answered, in time or at all: no verdict about anything.
+    /// Nobody answered, in time or at all, or with 429 or 5xx: no verdict about anything.
     Outage { message: String },
     /// A Secret or its key does not exist: the run ends with Error, as in the reference. A Secret that could not
     /// be read just now is an `Outage`.

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    plan::{MetricOutage, Want},
+    plan::{MetricOutage, RunWake, Want},
     run::{Metric, Run, Ttl},
     status::{MetricResult, Phase, RunStatus, later},
 };
@@ -15,6 +15,9 @@ const RETRY: SignedDuration = SignedDuration::from_secs(10);
 const LONGEST_BACK_OFF: SignedDuration = SignedDuration::from_secs(60);
 /// Shortest pause between measurements: an interval of zero, or a negative one, must not become a loop without end.
 const SHORTEST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
+/// How long after its time limit an answer may be missing before the run is looked at anyway: queries queue up in
+/// front of a busy endpoint.
+const GRACE: SignedDuration = SignedDuration::from_secs(60);
 
 /// When `metric` is measured next; `None` when it is not.
 ///
@@ -29,10 +32,11 @@ pub(super) fn due(metric: &Metric, status: &RunStatus) -> Option<Timestamp> {
     let Some((result, last)) = result.and_then(|result| Some((result, result.measurements.last()?))) else {
         return Some(metric.initial_delay.map_or(started, |delay| later(started, delay)));
     };
-    if metric.count.is_some_and(|count| result.count >= count) {
+    if last.phase.is_done() && metric.count.is_some_and(|count| result.count >= count) {
         return None;
     }
-    // A measurement in flight belongs to another controller's provider, or was cut off: it is measured anew.
+    // A measurement in flight belongs to another controller's provider, or was cut off: it is measured anew, also
+    // where the count is reached, or the metric would never end.
     let finished = last.finished_at.or(last.resume_at).or(last.started_at).unwrap_or(started);
     let tries = last.outage_tries();
     let pause = if tries > 0 {
@@ -66,6 +70,22 @@ pub(super) fn wants(run: &Run, metrics: &[Metric], status: &RunStatus) -> Vec<Wa
     metrics.iter().filter_map(want).collect()
 }
 
+/// When an unfinished run is looked at again even if no sample comes.
+pub(super) fn wake(metrics: &[Metric], status: &RunStatus, now: Timestamp) -> Option<(Timestamp, RunWake)> {
+    let next = |metric: &Metric| {
+        let due = due(metric, status)?;
+        let name = metric.name.clone();
+        if due > now {
+            return Some((due, RunWake::Measure { metric: name }));
+        }
+        let timeout = metric.query.as_ref().map_or(SignedDuration::ZERO, |query| query.timeout);
+        let late = later(later(due, timeout), GRACE);
+        let at = if late > now { late } else { later(now, GRACE) };
+        Some((at, RunWake::Overdue { metric: name }))
+    };
+    metrics.iter().filter_map(next).min()
+}
+
 /// The metrics of an unfinished run whose backend does not answer now.
 pub(super) fn outages(status: &RunStatus) -> Vec<MetricOutage> {
     let outage = |result: &MetricResult| {
@@ -75,6 +95,7 @@ pub(super) fn outages(status: &RunStatus) -> Vec<MetricOutage> {
             message: last.message.clone(),
             since: last.started_at,
             tries: last.outage_tries(),
+            dry_run: result.dry_run,
         })
     };
     status.metric_results.iter().filter(|result| !result.phase.is_done()).filter_map(outage).collect()

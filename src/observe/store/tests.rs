@@ -6,7 +6,7 @@ use super::*;
 struct Thing(i64);
 
 impl Slim for Thing {
-    fn read(object: &Value) -> Self {
+    fn read(object: Value) -> Self {
         Self(object["value"].as_i64().unwrap_or(-1))
     }
 }
@@ -19,7 +19,7 @@ fn thing(name: &str, version: &str, value: i64) -> Entry<Thing> {
         },
         "value": value,
     });
-    Entry::read(&object).unwrap()
+    Entry::read(object).unwrap()
 }
 
 fn seen(store: &Store<Thing>) -> Vec<(String, i64)> {

@@ -220,3 +220,47 @@ async fn typed_lists_of_built_in_kinds_decode() {
     let listed = api.list(&ListParams::default()).await.unwrap();
     assert_eq!(listed.items[0].status.as_ref().unwrap().phase.as_deref(), Some("Pending"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_driver_runs_the_actors_as_time_passes() {
+    let door = door();
+    let shutdown = CancellationToken::new();
+    let driver = tokio::spawn(door.clone().drive(shutdown.clone()));
+    let client = door.client("controller");
+    let sets: Api<k8s_openapi::api::apps::v1::ReplicaSet> = Api::namespaced(client.clone(), "default");
+    let set = json!({"metadata": {"name": "shop"}, "spec": {"replicas": 3,
+        "selector": {"matchLabels": {"app": "shop"}}, "template": {"metadata": {"labels": {"app": "shop"}},
+            "spec": {"containers": [{"name": "c", "image": "shop:v1"}]}}}});
+    sets.create(&PostParams::default(), &serde_json::from_value(set).unwrap()).await.unwrap();
+    let created = door.clock().now();
+    let mut stream = pin!(watcher(sets.clone(), watcher::Config::default()).touched_objects());
+    let available = soon(async {
+        while let Some(set) = stream.try_next().await.unwrap() {
+            if set.status.and_then(|status| status.available_replicas) == Some(3) {
+                return door.clock().now();
+            }
+        }
+        created
+    })
+    .await;
+    assert_eq!(available.duration_since(created).as_millis(), 2000);
+    let pods: Api<Pod> = Api::namespaced(client, "default");
+    sets.delete("shop", &DeleteParams::default()).await.unwrap();
+    door.clock().sleep(Duration::from_secs(2)).await;
+    assert!(pods.list(&ListParams::default()).await.unwrap().items.is_empty());
+    shutdown.cancel();
+    soon(driver).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_world_at_rest_lets_time_pass_without_work() {
+    let door = door();
+    let shutdown = CancellationToken::new();
+    let driver = tokio::spawn(door.clone().drive(shutdown.clone()));
+    let mut changes = door.changes();
+    changes.borrow_and_update();
+    door.clock().sleep(Duration::from_secs(86_400)).await;
+    assert!(!changes.has_changed().unwrap());
+    shutdown.cancel();
+    soon(driver).await.unwrap();
+}

@@ -76,6 +76,13 @@ pub enum Events {
     Gone { oldest: u64 },
 }
 
+impl Events {
+    /// False where some are forgotten.
+    pub fn is_complete(&self) -> bool {
+        matches!(self, Self::Some { .. })
+    }
+}
+
 /// The changes of every resource, the oldest forgotten.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {

@@ -29,6 +29,8 @@ mod validate;
 mod write;
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;
 
 pub use change::PatchKind;

@@ -23,8 +23,7 @@ pub(super) fn seconds(seconds: i64) -> SignedDuration {
 }
 
 pub(super) fn criterion(text: &str) -> Criterion {
-    let parsed = Condition::parse(text).map_err(|error| error.to_string());
-    Criterion { text: text.to_owned(), parsed }
+    Criterion { text: text.to_owned(), parsed: Condition::parse(text) }
 }
 
 /// The error rate of the story: every minute, below 0.05, no failure tolerated, without end.

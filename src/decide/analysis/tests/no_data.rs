@@ -145,3 +145,22 @@ fn an_infinite_value_is_a_number() {
     let mut play = Play::of(run([metric("m")]));
     assert_eq!(play.answer("m", value(f64::INFINITY)).finished.unwrap().cause, Cause::MetricFailed);
 }
+
+#[test]
+fn the_timeout_is_over_when_it_is_reached() {
+    let patient = Metric { failure_limit: 9, ..with(OnNoData::Inconclusive, Some(120)) };
+    let mut play = Play::of(run([patient]));
+    let phases: Vec<Phase> = (0..3).map(|_| play.answer("m", value(f64::NAN)).phase()).collect();
+    assert_eq!(phases, [Phase::Running, Phase::Running, Phase::Done(Verdict::Inconclusive)]);
+}
+
+#[test]
+fn a_row_of_successes_missed_for_want_of_data_is_no_failed_metric() {
+    let row = Metric { count: Some(2), failure_limit: -1, consecutive_success_limit: 2, ..metric("m") };
+    for (first, cause) in [(value(f64::NAN), Cause::NoData), (value(0.5), Cause::MetricFailed)] {
+        let mut play = Play::of(run([row.clone()]));
+        play.answer("m", first);
+        let finished = play.answer("m", value(0.01)).finished.unwrap();
+        assert_eq!((finished.verdict, finished.cause), (Verdict::Failed, cause));
+    }
+}

@@ -38,10 +38,14 @@ fn an_outage_is_told_on_every_pass_until_it_is_over_also_after_a_restart() {
         message: "connection refused".to_owned(),
         since: Some(at(0)),
         tries: 2,
+        dry_run: false,
     };
     let step = play.pass();
     assert_eq!(step.outages, [told]);
     assert_eq!(step.wake, Some((at(30), RunWake::Measure { metric: "m".to_owned() })));
+    play.now = at(100);
+    assert_eq!(play.pass().wake, Some((at(120), RunWake::Overdue { metric: "m".to_owned() })));
+    play.now = at(30);
     assert_eq!(play.answer("m", value(0.01)).outages, []);
     assert_eq!(play.wait("m"), 60);
     play.answer("m", outage());

@@ -18,7 +18,12 @@ fn the_first_measurement_is_wanted_at_once_or_after_its_delay() {
     let wants: Vec<_> =
         step.wants.iter().map(|want| (want.metric.as_str(), want.ordinal, want.due)).collect();
     assert_eq!(wants, [("m", 0, at(0)), ("late", 0, at(300))]);
-    assert_eq!(step.wake, Some((at(300), RunWake::Measure { metric: "late".to_owned() })));
+    // Nothing answers: it is looked at again after the time for an answer, and a minute.
+    assert_eq!(step.wake, Some((at(90), RunWake::Overdue { metric: "m".to_owned() })));
+    let mut answered =
+        Play::of(run([once("m"), Metric { initial_delay: Some(seconds(300)), ..metric("late") }]));
+    let wake = answered.answer("m", value(0.01)).wake;
+    assert_eq!(wake, Some((at(300), RunWake::Measure { metric: "late".to_owned() })));
     assert_eq!((play.run.status.phase, play.run.status.started_at), (Phase::Running, Some(at(0))));
 }
 
@@ -85,7 +90,7 @@ fn results_stand_in_the_order_of_the_spec_whatever_came_first() {
 
 #[test]
 fn a_measurement_left_in_flight_by_another_controller_is_measured_anew() {
-    let mut taken = run([metric("m")]);
+    let mut taken = run([Metric { count: Some(1), ..metric("m") }]);
     let mut play = Play::of(run([metric("m")]));
     play.answer("m", value(0.01));
     taken.status = play.run.status.clone();
@@ -112,6 +117,9 @@ fn what_cannot_be_asked_is_an_error_measurement_without_the_sampler() {
     assert_eq!(step.phase(), Phase::Done(Verdict::Error));
     assert_eq!(step.finished.unwrap().cause, Cause::NotMeasurable);
     assert_eq!(play.last("m").message, "prometheus timeout should not be negative");
+    let mut stopped = run(play.run.metrics.clone().unwrap());
+    stopped.terminate = true;
+    assert_eq!(Play::of(stopped).run.status.metric_results, []);
 }
 
 #[test]

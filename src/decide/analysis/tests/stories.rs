@@ -3,7 +3,7 @@
 use super::fixture::*;
 use crate::{
     decide::analysis::{
-        Cause, Evidence, Mark, Metric, Phase, RunStatus, book_failed, newest_measurement_at, step,
+        Cause, Evidence, Mark, Metric, Phase, RunEvent, RunStatus, book_failed, newest_measurement_at, step,
     },
     domain::verdict::Verdict,
 };
@@ -71,7 +71,7 @@ fn a_verdict_booked_from_the_mark_is_the_verdict_of_the_lost_sample() {
     }
     assert!(newest_measurement_at(&lost.run.status) < Some(mark().at));
     lost.now = at(250);
-    let booked = book_failed(&lost.run, &mark(), lost.now).unwrap();
+    let booked = book_failed(&lost.run, &mark(), lost.now).unwrap().status;
     let before = lost.run.clone();
     let told = lost.answer("error-rate", value(0.08)).status;
     let same_end = RunStatus { completed_at: told.completed_at, ..booked.clone() };
@@ -92,7 +92,9 @@ fn a_verdict_booked_from_the_mark_is_the_verdict_of_the_lost_sample() {
 #[test]
 fn a_mark_is_booked_also_where_the_counters_do_not_explain_it() {
     let fresh = run([error_rate(), metric("other")]);
-    let booked = book_failed(&fresh, &mark(), at(250)).unwrap();
+    let step = book_failed(&fresh, &mark(), at(250)).unwrap();
+    assert_eq!(step.events, [RunEvent::Run { verdict: Verdict::Failed }]);
+    let booked = step.status;
     assert_eq!(booked.phase, Phase::Done(Verdict::Failed));
     assert_eq!(
         booked.message,
@@ -102,6 +104,8 @@ fn a_mark_is_booked_also_where_the_counters_do_not_explain_it() {
     assert_eq!(booked.metric("error-rate").unwrap().phase, Phase::Done(Verdict::Failed));
     let unknown = Mark { metric: "gone".to_owned(), ..mark() };
     assert_eq!(book_failed(&fresh, &unknown, at(250)), None);
+    let dry = run([Metric { dry_run: true, ..error_rate() }]);
+    assert_eq!(book_failed(&dry, &mark(), at(250)), None);
     let mild = Mark { verdict: Verdict::Inconclusive, ..mark() };
     assert_eq!(book_failed(&fresh, &mild, at(250)), None);
 }
@@ -115,8 +119,7 @@ fn a_mark_of_an_error_keeps_its_cause() {
         no_data: true,
         ..mark()
     };
-    let mut fresh = run([error_rate()]);
-    fresh.status = book_failed(&fresh, &error, at(250)).unwrap();
-    let finished = step(&fresh, &Default::default(), at(250), Default::default()).finished.unwrap();
+    let fresh = run([error_rate()]);
+    let finished = book_failed(&fresh, &error, at(250)).unwrap().finished.unwrap();
     assert_eq!((finished.verdict, finished.cause), (Verdict::Error, Cause::NoData));
 }

@@ -1,0 +1,96 @@
+//! serin itself, as `deploy/` runs it: one process for each role, each with the token of its own ServiceAccount.
+
+use std::{path::Path, time::Duration};
+
+use crate::{
+    Fallible, metrics,
+    process::Process,
+    stack::{SYSTEM, Stack},
+    wait,
+};
+
+/// The ServiceAccounts of `deploy/`.
+pub(crate) const CONTROLLER: &str = "serin-controller";
+pub(crate) const GITOPS: &str = "serin-gitops";
+/// The mesh of the lab serves a change within a watch event; a second is ten times what a debounce adds.
+pub(crate) const TRAFFIC_DELAY: Duration = Duration::from_secs(1);
+
+const START: Duration = Duration::from_secs(20);
+
+/// The running roles. They end with this value.
+pub(crate) struct Serin {
+    controller: Process,
+    gitops: Process,
+}
+
+impl Serin {
+    /// Starts both roles and waits until both answer their probe.
+    ///
+    /// # Errors
+    /// With the end of the log of the role that did not come up.
+    pub(crate) async fn start(stack: &Stack) -> Fallible<Self> {
+        let controller = start(stack, CONTROLLER, &controller(&stack.account(CONTROLLER).await?)).await?;
+        let gitops = start(stack, GITOPS, &gitops(&stack.account(GITOPS).await?)).await?;
+        Ok(Self { controller, gitops })
+    }
+
+    /// Fails when a role has ended.
+    ///
+    /// # Errors
+    /// With the end of its log.
+    pub(crate) fn alive(&mut self) -> Fallible {
+        self.controller.alive()?;
+        self.gitops.alive()
+    }
+
+    /// Ends both roles, at once.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(crate) async fn stop(mut self) -> Fallible {
+        self.controller.kill().await?;
+        Ok(self.gitops.kill().await?)
+    }
+}
+
+/// Flags of the controller, all in this place.
+fn controller(kubeconfig: &Path) -> Vec<String> {
+    let delay = TRAFFIC_DELAY.as_secs();
+    vec![
+        "controller".into(),
+        format!("--kubeconfig={}", kubeconfig.display()),
+        format!("--prometheus-address={}", metrics::ADDRESS),
+        format!("--traffic-delay={delay}s"),
+        "--metricsPort=8090".into(),
+        "--healthzPort=8080".into(),
+    ]
+}
+
+/// Flags of the Git role.
+fn gitops(kubeconfig: &Path) -> Vec<String> {
+    vec![
+        "gitops".into(),
+        format!("--kubeconfig={}", kubeconfig.display()),
+        // The repositories of these journeys are folders; a cluster's never are.
+        "--allow-file-remotes".into(),
+        "--metricsPort=8091".into(),
+        "--healthzPort=8081".into(),
+    ]
+}
+
+async fn start(stack: &Stack, name: &str, arguments: &[String]) -> Fallible<Process> {
+    let variables = [("POD_NAMESPACE", SYSTEM.to_owned()), ("RUST_LOG", "serin=debug,info".to_owned())];
+    let program = &stack.settings.serin;
+    let mut process = Process::start_with(&stack.folder, name, program, arguments, &variables)?;
+    let port = arguments.iter().find_map(|word| word.strip_prefix("--healthzPort=")).unwrap_or("8080");
+    let probe = format!("http://127.0.0.1:{port}/healthz");
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
+    wait::while_alive(
+        &format!("{name} to be up"),
+        START,
+        || process.alive(),
+        async || Ok(client.get(&probe).send().await?.error_for_status().map(|_| ())?),
+    )
+    .await?;
+    Ok(process)
+}

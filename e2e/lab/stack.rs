@@ -1,0 +1,203 @@
+//! Everything a journey stands on, started once for all of them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use k8s_openapi::api::{authentication::v1::TokenRequest, core::v1::Namespace, core::v1::ServiceAccount};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    core::GroupVersionKind,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    Fallible,
+    apply::{Applier, documents},
+    audit::Right,
+    control_plane::{self, ControlPlane},
+    images::Images,
+    load::{Load, Telemetry, Way},
+    metrics::Prometheus,
+    node::Node,
+    report,
+    settings::Settings,
+    slack::Slack,
+};
+
+/// The namespace that `deploy/` installs serin into.
+pub(crate) const SYSTEM: &str = "serin-system";
+
+/// The running parts, and where they write.
+pub(crate) struct Stack {
+    pub(crate) settings: Settings,
+    /// Logs, kubeconfigs and data of this run.
+    pub(crate) folder: PathBuf,
+    pub(crate) control_plane: ControlPlane,
+    pub(crate) prometheus: Prometheus,
+    pub(crate) images: Arc<Images>,
+    pub(crate) mesh: Arc<Telemetry>,
+    pub(crate) slack: Slack,
+    /// Kind and name of a role, and the right that is left out of it wherever it is applied.
+    pub(crate) withheld: Mutex<Option<((String, String), Right)>>,
+    _node: Node,
+}
+
+impl Stack {
+    /// Starts the control plane, the node and Prometheus; installs Istio's CRDs, serin's, and what `deploy/` says about identity.
+    ///
+    /// # Errors
+    /// When a part does not come up or the API server refuses a manifest.
+    pub(crate) async fn start(settings: Settings) -> Fallible<Self> {
+        let folder = tempfile::Builder::new().prefix("serin-lab-").tempdir()?.keep();
+        report::line(&format!("lab: logs in {}", folder.display()));
+        let (control_plane, prometheus) =
+            tokio::try_join!(ControlPlane::start(&settings.programs, &folder), Prometheus::start(&folder))?;
+        let admin = control_plane.admin.clone();
+        let mut kubectl = Applier::new(admin.clone(), "kubectl");
+        kubectl.file(&settings.programs.join("istio-crds.yaml"), "").await?;
+        for file in yaml_files(&settings.root.join("crds"))? {
+            kubectl.file(&file, "").await?;
+        }
+        for file in identity(&settings.root)? {
+            kubectl.file(&file, SYSTEM).await?;
+        }
+        let images = Arc::new(Images::default());
+        let node = Node::start(admin, images.clone()).await?;
+        let mesh = Arc::new(Telemetry::default());
+        mesh.clone().serve().await?;
+        let slack = Slack::start().await?;
+        Ok(Self {
+            settings,
+            folder,
+            control_plane,
+            prometheus,
+            images,
+            mesh,
+            slack,
+            withheld: Mutex::default(),
+            _node: node,
+        })
+    }
+
+    /// The API server as admin.
+    pub(crate) fn admin(&self) -> Client {
+        self.control_plane.admin.clone()
+    }
+
+    /// Users of the http route `primary` of a VirtualService.
+    pub(crate) fn load(&self, namespace: &str, virtual_service: &str) -> Load {
+        let way = Way {
+            namespace: namespace.into(),
+            virtual_service: virtual_service.into(),
+            route: "primary".into(),
+        };
+        Load::start(self.admin(), way, self.mesh.clone())
+    }
+
+    /// Makes a namespace.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub(crate) async fn namespace(&self, name: &str) -> Fallible {
+        let namespaces: Api<Namespace> = Api::all(self.admin());
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        namespaces.patch(name, &PatchParams::apply("lab"), &Patch::Apply(&object)).await?;
+        Ok(())
+    }
+
+    /// One object, as the API server has it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) async fn object(
+        &self,
+        namespace: &str,
+        version: &str,
+        kind: &str,
+        name: &str,
+    ) -> Fallible<Value> {
+        Ok(serde_json::to_value(self.api(namespace, version, kind).get(name).await?)?)
+    }
+
+    /// All objects of a kind in a namespace, by name.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub(crate) async fn objects(&self, namespace: &str, version: &str, kind: &str) -> Fallible<Vec<Value>> {
+        let mut all = self.api(namespace, version, kind).list(&ListParams::default()).await?.items;
+        all.sort_by_key(ResourceExt::name_any);
+        all.into_iter().map(|object| Ok(serde_json::to_value(object)?)).collect()
+    }
+
+    fn api(&self, namespace: &str, version: &str, kind: &str) -> Api<DynamicObject> {
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        Api::namespaced_with(self.admin(), namespace, &resource)
+    }
+
+    /// A kubeconfig with a token of one of the ServiceAccounts of `deploy/`, and nothing else.
+    ///
+    /// # Errors
+    /// When there is no such account.
+    pub(crate) async fn account(&self, account: &str) -> Fallible<PathBuf> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.admin(), SYSTEM);
+        let wanted: TokenRequest =
+            serde_json::from_value(json!({"spec": {"audiences": [], "expirationSeconds": 3600}}))?;
+        let answer = accounts.create_token_request(account, &PostParams::default(), &wanted).await?;
+        let token = answer.status.and_then(|status| status.token).ok_or("a token request without a token")?;
+        self.control_plane.kubeconfig(account, &token)
+    }
+
+    /// As [`Stack::account`], as a client.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn client_of(&self, account: &str) -> Fallible<Client> {
+        control_plane::client(&self.account(account).await?).await
+    }
+
+    /// Fails when a part has ended.
+    ///
+    /// # Errors
+    /// With the end of its log.
+    pub(crate) fn alive(&mut self) -> Fallible {
+        self.control_plane.alive()?;
+        self.prometheus.alive()
+    }
+}
+
+/// The namespace, accounts and roles of `deploy/`, by the order of its kustomization. Its Deployments are judged by another journey:
+/// the lab has no images, it runs the binary under test itself.
+///
+/// # Errors
+/// When there is no kustomization.
+pub(crate) fn identity(root: &Path) -> Fallible<Vec<PathBuf>> {
+    let folder = root.join("deploy");
+    let text = fs::read_to_string(folder.join("kustomization.yaml"))?;
+    let kustomization = documents(&text)?.into_iter().next().unwrap_or_default();
+    let resources = kustomization.get("resources").and_then(Value::as_array).into_iter().flatten();
+    let files = resources.filter_map(Value::as_str).filter(|name| !name.starts_with("deployment"));
+    Ok(files.map(|name| folder.join(name)).collect())
+}
+
+/// The YAML files of a folder, by name.
+///
+/// # Errors
+/// When there is no such folder.
+pub(crate) fn yaml_files(folder: &Path) -> Fallible<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .map_err(|error| format!("{}: {error}", folder.display()))?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|ending| ending == "yaml"))
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+/// How long a cluster may take for what takes it a second or two, on a machine that does other things too.
+pub(crate) const SOON: Duration = Duration::from_secs(30);

@@ -1,0 +1,357 @@
+//! Functions over lists and maps that need no predicate.
+
+use std::{cmp::Ordering, rc::Rc};
+
+use super::{
+    super::{
+        builtin::Builtin,
+        compare,
+        error::Error,
+        limits, number,
+        value::{List, Made, Map, Number, Value},
+    },
+    Evaluated, Machine, access, held, invalid_argument, text,
+};
+
+impl<'v> Machine<'v> {
+    pub(super) fn list_function(&mut self, function: Builtin, arguments: &[Value<'v>]) -> Evaluated<'v> {
+        let [first, ..] = arguments else {
+            return Ok(Value::Nil);
+        };
+        match function {
+            Builtin::First => Ok(self.fetch(first, &Value::int(0)).unwrap_or(Value::Nil)),
+            Builtin::Last => Ok(self.fetch(first, &Value::int(-1)).unwrap_or(Value::Nil)),
+            Builtin::Get => self.get(first, arguments.get(1).unwrap_or(&Value::Nil)),
+            Builtin::Take => take(first, arguments.get(1).unwrap_or(&Value::Nil)),
+            Builtin::Keys => self.entries(first, "get keys from", |(key, _)| key),
+            Builtin::Values => self.entries(first, "get values from", |(_, value)| value),
+            Builtin::ToPairs => self.pairs(first),
+            Builtin::FromPairs => self.of_pairs(first),
+            Builtin::Reverse => {
+                let list = of(first, "cannot reverse")?;
+                self.grow(list.len())?;
+                Ok(Value::list((0..list.len()).rev().filter_map(|index| list.get(index)).collect()))
+            }
+            Builtin::Uniq => self.uniq(of(first, "cannot uniq")?),
+            Builtin::Concat => self.concat(arguments),
+            Builtin::Flatten => {
+                let list = of(first, "cannot flatten")?;
+                let mut flat = vec![];
+                self.flatten(list, &mut flat, 0)?;
+                self.grow(flat.len())?;
+                Ok(Value::list(flat))
+            }
+            Builtin::Sort => self.sort(first, arguments.get(1)),
+            Builtin::Max | Builtin::Min => self.extreme(function, arguments, 0),
+            _ => self.average(function, arguments),
+        }
+    }
+
+    fn get(&mut self, from: &Value<'v>, by: &Value<'v>) -> Evaluated<'v> {
+        let length = match from {
+            Value::List(list) => list.len(),
+            Value::Text(text) => text.len(),
+            Value::Map(map) => return Ok(compare::lookup(map, by)?.unwrap_or(Value::Nil)),
+            Value::Environment => return self.fetch(from, by),
+            _ => return Ok(Value::Nil),
+        };
+        let index = access::integer(by)?;
+        let index = if index < 0 { index.wrapping_add(number::length(length)) } else { index };
+        match usize::try_from(index) {
+            Ok(index) if index < length => self.fetch(from, &Value::int(number::length(index))),
+            Ok(_) | Err(_) => Ok(Value::Nil),
+        }
+    }
+
+    fn entries(
+        &mut self,
+        of: &Value<'v>,
+        verb: &str,
+        part: impl Fn((Value<'v>, Value<'v>)) -> Value<'v>,
+    ) -> Evaluated<'v> {
+        let Value::Map(map) = of else {
+            return Err(Error::evaluation(format!("cannot {verb} {}", of.kind_name())));
+        };
+        self.grow(map.len())?;
+        Ok(Value::list(map.entries().into_iter().map(part).collect()))
+    }
+
+    fn pairs(&mut self, of: &Value<'v>) -> Evaluated<'v> {
+        let Value::Map(map) = of else {
+            return Err(Error::evaluation(format!("cannot transform {} to pairs", of.kind_name())));
+        };
+        self.grow(map.len())?;
+        let pairs = map.entries().into_iter().map(|(key, value)| Value::made(Made::Pair, vec![key, value]));
+        Ok(Value::made(Made::Pairs, pairs.collect()))
+    }
+
+    fn of_pairs(&mut self, of: &Value<'v>) -> Evaluated<'v> {
+        let Value::List(list) = of else {
+            return Err(Error::evaluation(format!("cannot transform {} from pairs", text::printed(of))));
+        };
+        self.grow(list.len())?;
+        let mut entries: Vec<(Value<'v>, Value<'v>)> = vec![];
+        for pair in list.iter() {
+            let Value::List(pair) = &pair else {
+                return Err(Error::evaluation(format!("invalid pair {}", text::printed(&pair))));
+            };
+            let (Some(key), Some(value), 2) = (pair.get(0), pair.get(1), pair.len()) else {
+                let shown = text::printed(&Value::List(pair.clone()));
+                return Err(Error::evaluation(format!("invalid pair length {shown}")));
+            };
+            compare::hashable(&key)?;
+            self.spend(entries.len() as u64)?;
+            let same = |known: &Value<'v>| {
+                known.type_name() == key.type_name() && compare::equal(known, &key).unwrap_or(false)
+            };
+            match entries.iter_mut().find(|(known, _)| same(known)) {
+                Some((_, known)) => *known = value,
+                None => entries.push((key, value)),
+            }
+        }
+        Ok(Value::Map(Map::Any { entries: Rc::new(entries), groups: false }))
+    }
+
+    fn uniq(&mut self, list: &List<'v>) -> Evaluated<'v> {
+        let mut kept: Vec<Value<'v>> = vec![];
+        for item in list.iter() {
+            let mut known = false;
+            for other in &kept {
+                self.spend(1)?;
+                self.charge_comparison(&item, other)?;
+                known = known || compare::equal(&item, other)?;
+            }
+            if !known {
+                kept.push(item);
+            }
+        }
+        self.grow(kept.len())?;
+        Ok(Value::list(kept))
+    }
+
+    fn concat(&mut self, arguments: &[Value<'v>]) -> Evaluated<'v> {
+        let mut all = vec![];
+        for argument in arguments {
+            let list = of(argument, "cannot concat")?;
+            self.grow(list.len())?;
+            all.extend(list.iter());
+        }
+        Ok(Value::made(if all.is_empty() { Made::AnyNil } else { Made::Any }, all))
+    }
+
+    fn flatten(&mut self, list: &List<'v>, into: &mut Vec<Value<'v>>, depth: usize) -> Result<(), Error> {
+        deep(depth)?;
+        for item in list.iter() {
+            self.spend(1)?;
+            match item {
+                Value::List(inner) => self.flatten(&inner, into, depth + 1)?,
+                other => into.push(other),
+            }
+        }
+        Ok(())
+    }
+
+    fn sort(&mut self, of: &Value<'v>, order: Option<&Value<'v>>) -> Evaluated<'v> {
+        let simple = |list: &List<'v>| {
+            matches!(list.type_name(), "[]interface {}" | "[]int" | "[]float64" | "[]string")
+        };
+        let items: Vec<Value<'v>> = match of {
+            Value::List(list) if simple(list) => list.iter().collect(),
+            _ => vec![],
+        };
+        let descending = match order {
+            None => false,
+            Some(Value::Text(text)) if &**text == "asc" => false,
+            Some(Value::Text(text)) if &**text == "desc" => true,
+            Some(Value::Text(text)) => {
+                return Err(Error::evaluation(format!("invalid order {}, expected asc or desc", &**text)));
+            }
+            Some(other) => {
+                let message = format!("sort order argument must be a string (got {})", other.type_name());
+                return Err(Error::evaluation(message));
+            }
+        };
+        self.grow(items.len())?;
+        let unmade = !matches!(of, Value::List(list) if simple(list));
+        let keyed = items.into_iter().map(|item| (item.clone(), item)).collect();
+        let sorted = sorted(keyed, descending)?;
+        Ok(Value::made(if unmade { Made::AnyNil } else { Made::Any }, sorted))
+    }
+
+    /// `max` and `min`, through lists in lists. Nil when there is no number at all.
+    fn extreme(&mut self, function: Builtin, arguments: &[Value<'v>], depth: usize) -> Evaluated<'v> {
+        deep(depth)?;
+        let mut best: Option<Value<'v>> = None;
+        for argument in arguments {
+            let Value::List(list) = argument else {
+                if argument.number().is_none() && depth == 0 && arguments.len() == 1 {
+                    return Ok(argument.clone());
+                }
+                best = Some(self.better(function, best, argument.clone())?);
+                continue;
+            };
+            // Lists of one kind of number are taken first among themselves, which matters where NaN is.
+            let mut inner: Option<Value<'v>> = None;
+            let apart = matches!(list, List::Floats(_) | List::Range { .. });
+            for item in list.iter() {
+                self.spend(1)?;
+                let item = match &item {
+                    Value::List(_) => self.extreme(function, std::slice::from_ref(&item), depth + 1)?,
+                    _ => item,
+                };
+                if matches!(item, Value::Nil)
+                    && !matches!(list, List::Json(items) if items.iter().any(serde_json::Value::is_null))
+                {
+                    continue;
+                }
+                if apart {
+                    inner = Some(self.better(function, inner, item)?);
+                } else {
+                    best = Some(self.better(function, best, item)?);
+                }
+            }
+            if let Some(inner) = inner {
+                best = Some(self.better(function, best, inner)?);
+            }
+        }
+        Ok(best.unwrap_or(Value::Nil))
+    }
+
+    fn better(&mut self, function: Builtin, best: Option<Value<'v>>, item: Value<'v>) -> Evaluated<'v> {
+        if item.number().is_none() {
+            return Err(invalid_argument(function, &item));
+        }
+        let Some(best) = best else {
+            return Ok(item);
+        };
+        let wanted = if function == Builtin::Max { Ordering::Less } else { Ordering::Greater };
+        let takes = compare::order(&best, &item, "<")? == Some(wanted);
+        Ok(if takes { item } else { best })
+    }
+
+    fn average(&mut self, function: Builtin, arguments: &[Value<'v>]) -> Evaluated<'v> {
+        let mut numbers = vec![];
+        self.numbers(function, arguments, &mut numbers, 0)?;
+        if numbers.is_empty() {
+            return Ok(Value::Float(0.0));
+        }
+        if function == Builtin::Mean {
+            let total: f64 = numbers.iter().fold(0.0, |total, number| total + number);
+            return Ok(Value::Float(total / number::widened(number::length(numbers.len()))));
+        }
+        numbers.sort_by(|a, b| {
+            // NaN first, so that the order is total.
+            a.partial_cmp(b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
+        });
+        let middle = numbers.len() / 2;
+        let upper = numbers.get(middle).copied().unwrap_or_default();
+        if numbers.len() % 2 == 1 {
+            return Ok(Value::Float(upper));
+        }
+        let lower = numbers.get(middle.wrapping_sub(1)).copied().unwrap_or_default();
+        Ok(Value::Float((lower + upper) / 2.0))
+    }
+
+    fn numbers(
+        &mut self,
+        function: Builtin,
+        values: &[Value<'v>],
+        into: &mut Vec<f64>,
+        depth: usize,
+    ) -> Result<(), Error> {
+        deep(depth)?;
+        for value in values {
+            self.spend(1)?;
+            match value {
+                Value::List(list) => {
+                    let items: Vec<_> = list.iter().collect();
+                    self.numbers(function, &items, into, depth + 1)?;
+                }
+                Value::Int(number, _) | Value::Duration(number) => into.push(number::widened(*number)),
+                Value::Float(number) => into.push(*number),
+                other => return Err(invalid_argument(function, other)),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn deep(depth: usize) -> Result<(), Error> {
+    if depth > limits::VALUE_DEPTH { Err(Error::limit("recursion depth exceeded")) } else { Ok(()) }
+}
+
+fn of<'a, 'v>(value: &'a Value<'v>, verb: &str) -> Result<&'a List<'v>, Error> {
+    match value {
+        Value::List(list) => Ok(list),
+        other => Err(Error::evaluation(format!("{verb} {}", other.kind_name()))),
+    }
+}
+
+fn take<'v>(from: &Value<'v>, count: &Value<'v>) -> Evaluated<'v> {
+    let Value::List(list) = from else {
+        return Err(Error::evaluation(format!("cannot take from {}", from.kind_name())));
+    };
+    let count = match count {
+        Value::Int(count, super::super::value::Width::Byte) => {
+            return Err(Error::evaluation(format!("cannot take uint8 elements ({count})")));
+        }
+        Value::Int(count, _) | Value::Duration(count) => *count,
+        other => return Err(Error::evaluation(format!("cannot take {} elements", other.kind_name()))),
+    };
+    match usize::try_from(count) {
+        Ok(count) => Ok(Value::List(list.part(0, count.min(list.len())))),
+        Err(_) => Err(Error::evaluation("reflect.Value.Slice: slice index out of bounds")),
+    }
+}
+
+/// Elements in the order of their keys. Up to a dozen by insertion, which is what the reference does and shows
+/// where NaN makes the order none; more by merging.
+///
+/// # Errors
+/// Keys that have no order.
+pub(super) fn sorted<'v>(
+    mut keyed: Vec<(Value<'v>, Value<'v>)>,
+    descending: bool,
+) -> Result<Vec<Value<'v>>, Error> {
+    let less = |a: &Value<'v>, b: &Value<'v>| {
+        let (a, b) = if descending { (b, a) } else { (a, b) };
+        Ok::<bool, Error>(compare::order(a, b, "<")? == Some(Ordering::Less))
+    };
+    const INSERTION: usize = 12;
+    let mut width = INSERTION;
+    for run in keyed.chunks_mut(INSERTION) {
+        for next in 1..run.len() {
+            let mut at = next;
+            while at > 0 && less(&run[at].0, &run[at - 1].0)? {
+                run.swap(at, at - 1);
+                at -= 1;
+            }
+        }
+    }
+    while width < keyed.len() {
+        let mut merged = Vec::with_capacity(keyed.len());
+        for pair in keyed.chunks(width * 2) {
+            let (left, right) = pair.split_at(width.min(pair.len()));
+            let (mut i, mut j) = (0, 0);
+            while let (Some(a), Some(b)) = (left.get(i), right.get(j)) {
+                if less(&b.0, &a.0)? {
+                    merged.push(b.clone());
+                    j += 1;
+                } else {
+                    merged.push(a.clone());
+                    i += 1;
+                }
+            }
+            merged.extend_from_slice(&left[i..]);
+            merged.extend_from_slice(&right[j..]);
+        }
+        keyed = merged;
+        width *= 2;
+    }
+    Ok(keyed.into_iter().map(|(_, item)| item).collect())
+}
+
+/// A number, or the words for what is none.
+pub(super) fn float(value: &Value<'_>) -> Result<f64, Error> {
+    value.number().map(Number::float).ok_or_else(|| held(value, "float64"))
+}

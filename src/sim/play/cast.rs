@@ -1,0 +1,229 @@
+//! Who plays: the manifests of the shop, the versions before and after, and how the new one behaves.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::{api::rollout, domain::Key};
+
+/// Which story is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, strum::Display)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Scenario {
+    /// The new version answers errors: traffic goes back, Git is put right.
+    BadMetric,
+    /// The new version behaves and becomes stable.
+    Good,
+}
+
+/// The files in Git and what changes in them.
+#[derive(Clone, Debug)]
+pub struct Cast {
+    /// Path in the repository and text. The first holds the Rollout.
+    pub files: Vec<(String, String)>,
+    /// The same file with the new version's image.
+    pub updated: (String, String),
+    /// The Rollout, and the VirtualService that its routes are in.
+    pub rollout: Key,
+    pub virtual_service: Key,
+    pub services: crate::decide::spec::Services,
+    /// Images before and after.
+    pub old_image: String,
+    pub new_image: String,
+}
+
+/// Why a cast cannot play.
+#[derive(Debug, thiserror::Error)]
+pub enum CastError {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path} is not YAML that can be read: {message}")]
+    Yaml { path: String, message: String },
+    #[error(
+        "no Rollout was found in the manifests; the demo needs one Rollout, its VirtualService and its templates"
+    )]
+    NoRollout,
+    #[error("more than one Rollout was found: {0}; the demo plays one at a time")]
+    ManyRollouts(String),
+    #[error("the Rollout cannot be played: {0}")]
+    Refused(String),
+    #[error("the Rollout's first container has no image with a tag, so there is no next version to play")]
+    NoImage,
+}
+
+const BUILT_IN: &[(&str, &str)] = &[
+    ("shop/rollout.yaml", include_str!("story/rollout.yaml")),
+    ("shop/traffic.yaml", include_str!("story/traffic.yaml")),
+    ("shop/policy.yaml", include_str!("story/policy.yaml")),
+    ("shop/error-rate.yaml", include_str!("../../../analysis-templates/error-rate.yaml")),
+    ("shop/success-rate.yaml", include_str!("../../../analysis-templates/success-rate.yaml")),
+];
+
+/// Where objects without a namespace go.
+pub const NAMESPACE: &str = "shop";
+
+impl Cast {
+    /// The story of the README.
+    ///
+    /// # Errors
+    /// None but a mistake in the built-in manifests.
+    pub fn built_in() -> Result<Self, CastError> {
+        Self::of(BUILT_IN.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect())
+    }
+
+    /// The reader's own manifests: every `.yaml` and `.yml` directly in `folder`.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or holds no Rollout that can be played.
+    pub fn read(folder: &Path) -> Result<Self, CastError> {
+        let fail = |source| CastError::Read { path: folder.to_owned(), source };
+        let mut files = vec![];
+        for entry in std::fs::read_dir(folder).map_err(fail)? {
+            let path = entry.map_err(fail)?.path();
+            let is_yaml = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
+            let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|_| is_yaml) else {
+                continue;
+            };
+            let text = std::fs::read_to_string(&path)
+                .map_err(|source| CastError::Read { path: path.clone(), source })?;
+            files.push((format!("manifests/{name}"), text));
+        }
+        files.sort();
+        Self::of(files)
+    }
+
+    fn of(mut files: Vec<(String, String)>) -> Result<Self, CastError> {
+        let mut found: Vec<(usize, Value)> = vec![];
+        let mut has_policy = false;
+        let mut services = vec![];
+        for (index, (path, text)) in files.iter().enumerate() {
+            for object in documents(path, text)? {
+                match object["kind"].as_str() {
+                    Some("Rollout") => found.push((index, object)),
+                    Some("SelfHealPolicy") => has_policy = true,
+                    Some("Service") => {
+                        services.push(object["metadata"]["name"].as_str().unwrap_or_default().to_owned())
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if found.len() > 1 {
+            let names =
+                found.iter().map(|(_, object)| object["metadata"]["name"].as_str().unwrap_or("?").to_owned());
+            return Err(CastError::ManyRollouts(names.collect::<Vec<_>>().join(", ")));
+        }
+        let (index, mut object) = found.pop().ok_or(CastError::NoRollout)?;
+        if object["metadata"].get("namespace").is_none() {
+            object["metadata"]["namespace"] = NAMESPACE.into();
+        }
+        let old_image = image(&object).ok_or(CastError::NoImage)?;
+        let new_image = next(&old_image).ok_or(CastError::NoImage)?;
+        let parsed = rollout::parse(object);
+        if let Err(error) = &parsed.rollout.spec {
+            return Err(CastError::Refused(error.to_string()));
+        }
+        let traffic = parsed
+            .rollout
+            .traffic
+            .clone()
+            .ok_or_else(|| CastError::Refused("it has no traffic routing".to_owned()))?;
+        files.swap(0, index);
+        let (path, text) = files.first().cloned().ok_or(CastError::NoRollout)?;
+        let updated = (path.clone(), text.replace(&old_image, &new_image));
+        let rollout = parsed.rollout.key.clone();
+        for name in [&traffic.services.stable, &traffic.services.canary] {
+            if !services.contains(name) {
+                files.push((
+                    format!("manifests/service-{name}.yaml"),
+                    service(name, &parsed, &rollout.namespace),
+                ));
+            }
+        }
+        if !has_policy {
+            files.push(("manifests/self-heal-policy.yaml".to_owned(), policy(&path, &rollout.namespace)));
+        }
+        Ok(Self {
+            files,
+            updated,
+            virtual_service: traffic.virtual_service,
+            services: traffic.services,
+            rollout,
+            old_image,
+            new_image,
+        })
+    }
+
+    /// Tag of the version before and after.
+    pub fn versions(&self) -> (&str, &str) {
+        (tag(&self.old_image), tag(&self.new_image))
+    }
+}
+
+/// What follows the last colon of an image, but not a registry's port.
+pub fn tag(image: &str) -> &str {
+    image.rsplit_once(':').map(|(_, tag)| tag).filter(|tag| !tag.contains('/')).unwrap_or(image)
+}
+
+fn documents(path: &str, text: &str) -> Result<Vec<Value>, CastError> {
+    serde_saphyr::from_multiple(text)
+        .map_err(|error| CastError::Yaml { path: path.to_owned(), message: error.to_string() })
+}
+
+fn image(rollout: &Value) -> Option<String> {
+    let image = rollout["spec"]["template"]["spec"]["containers"][0]["image"].as_str()?;
+    (tag(image) != image).then(|| image.to_owned())
+}
+
+/// The image of the version after: the last-but-one number of the tag counts up (`v1.1.0` to `v1.2.0`); a tag without
+/// numbers gets `-next`.
+fn next(image: &str) -> Option<String> {
+    let (name, tag) = image.rsplit_once(':')?;
+    let mut parts: Vec<String> = tag.split('.').map(str::to_owned).collect();
+    let middle = parts.len().checked_sub(2).and_then(|at| parts.get_mut(at));
+    let counted = middle.and_then(|part| {
+        let digits = part.len() - part.chars().rev().take_while(char::is_ascii_digit).count();
+        let number: u64 = part.get(digits..)?.parse().ok()?;
+        *part = format!("{}{}", part.get(..digits)?, number.checked_add(1)?);
+        Some(())
+    });
+    Some(match counted {
+        Some(()) => format!("{name}:{}", parts.join(".")),
+        None => format!("{name}:{tag}-next"),
+    })
+}
+
+fn service(name: &str, parsed: &rollout::Parsed, namespace: &str) -> String {
+    let labels = parsed.rollout.spec.as_ref().map(|spec| spec.match_labels.clone()).unwrap_or_default();
+    let labels: Vec<String> = labels.iter().map(|(key, value)| format!("    {key}: \"{value}\"\n")).collect();
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\n  namespace: {namespace}\nspec:\n  ports:\n  - port: 80\n    targetPort: 8080\n  selector:\n{}",
+        labels.concat()
+    )
+}
+
+fn policy(path: &str, namespace: &str) -> String {
+    include_str!("story/policy.yaml")
+        .replace("shop/rollout.yaml", path)
+        .replace("namespace: shop", &format!("namespace: {namespace}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_version_counts_up() {
+        assert_eq!(next("a.b:5000/x:v1.1.0").unwrap(), "a.b:5000/x:v1.2.0");
+        assert_eq!(next("x:v9.0").unwrap(), "x:v10.0");
+        assert_eq!(next("x:latest").unwrap(), "x:latest-next");
+    }
+
+    #[test]
+    fn the_built_in_story_can_be_played() {
+        let cast = Cast::built_in().unwrap();
+        assert_eq!(cast.versions(), ("v1.1.0", "v1.2.0"));
+        assert_eq!(cast.rollout, Key::new("shop", "myapp"));
+        assert_eq!(cast.updated.1.matches("v1.2.0").count(), 1);
+    }
+}
