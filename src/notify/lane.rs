@@ -370,6 +370,3 @@ async fn attend(shared: &Shared, mut known: Known) -> Result<(), AttemptError> {
     }
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
-
-#[cfg(test)]
-mod tests;

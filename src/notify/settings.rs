@@ -3,9 +3,10 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, Client};
+use k8s_openapi::ByteString;
+use kube::Client;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::clock::Clock;
 
@@ -56,6 +57,8 @@ pub(super) enum SettingsError {
         #[source]
         source: Box<kube::Error>,
     },
+    #[error("the API server's answer for {kind} `{name}` is not JSON")]
+    Unintelligible { kind: &'static str, name: &'static str },
     #[error("ConfigMap `{CONFIG_MAP}`: `service.slack` is not what it should be: {why}")]
     Malformed { why: String },
     #[error("Secret `{SECRET}` has no text under `{key}`, which `service.slack` refers to")]
@@ -82,29 +85,50 @@ pub(super) async fn load(
     clock: &Clock,
     namespace: &str,
 ) -> Result<Option<Settings>, SettingsError> {
-    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let found =
-        clock.timeout(REQUEST_LIMIT, maps.get_opt(CONFIG_MAP)).await.ok_or(SettingsError::TimedOut)?;
-    let found = found.map_err(|error| read_failure("ConfigMap", CONFIG_MAP, error))?;
-    let Some(config) = found.and_then(|map| map.data) else { return Ok(None) };
+    let Some(map) = object(client, clock, namespace, "configmaps", CONFIG_MAP).await? else {
+        return Ok(None);
+    };
+    let config = texts(&map["data"], |text| Some(text.to_owned()));
     if !config.contains_key("service.slack") {
         return Ok(None);
     }
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let found = clock.timeout(REQUEST_LIMIT, secrets.get_opt(SECRET)).await.ok_or(SettingsError::TimedOut)?;
-    let secret = found.map_err(|error| read_failure("Secret", SECRET, error))?;
-    let mut values: BTreeMap<String, String> =
-        secret.as_ref().and_then(|s| s.string_data.clone()).unwrap_or_default();
-    for (key, value) in secret.and_then(|secret| secret.data).unwrap_or_default() {
-        if let Ok(text) = String::from_utf8(value.0) {
-            values.insert(key, text);
-        }
-    }
-    parse(&config, &values)
+    let secret = object(client, clock, namespace, "secrets", SECRET).await?.unwrap_or_default();
+    parse(&config, &texts(&secret["data"], decoded))
 }
 
-fn read_failure(kind: &'static str, name: &'static str, error: kube::Error) -> SettingsError {
-    SettingsError::Read { kind, name, source: Box::new(error) }
+/// An object as JSON; `None` when there is none.
+///
+/// As text and not as a type: kube logs the whole text of what it cannot decode, and this text holds the token.
+async fn object(
+    client: &Client,
+    clock: &Clock,
+    namespace: &str,
+    kind: &'static str,
+    name: &'static str,
+) -> Result<Option<Value>, SettingsError> {
+    let request = http::Request::get(format!("/api/v1/namespaces/{namespace}/{kind}/{name}"));
+    let request = request.body(vec![]).map_err(|_| SettingsError::Unintelligible { kind, name })?;
+    let answer = clock.timeout(REQUEST_LIMIT, client.request_text(request)).await;
+    match answer.ok_or(SettingsError::TimedOut)? {
+        Ok(text) => match serde_json::from_str(&text) {
+            Ok(object) => Ok(Some(object)),
+            Err(_) => Err(SettingsError::Unintelligible { kind, name }),
+        },
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(error) => Err(SettingsError::Read { kind, name, source: Box::new(error) }),
+    }
+}
+
+/// The texts of a map; what `read` cannot read is left out.
+fn texts(map: &Value, read: impl Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
+    let all = map.as_object().into_iter().flatten();
+    all.filter_map(|(key, value)| Some((key.clone(), read(value.as_str()?)?))).collect()
+}
+
+/// Secrets are in base64.
+fn decoded(text: &str) -> Option<String> {
+    let bytes: ByteString = serde_json::from_value(Value::from(text)).ok()?;
+    String::from_utf8(bytes.0).ok()
 }
 
 fn parse(

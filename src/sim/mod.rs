@@ -13,4 +13,6 @@ mod wire;
 pub mod world;
 
 #[cfg(test)]
+mod leases;
+#[cfg(test)]
 mod tests;

@@ -387,4 +387,6 @@ impl Kept {
 }
 
 #[cfg(test)]
+mod lane;
+#[cfg(test)]
 mod tests;

@@ -1,19 +1,27 @@
-//! The lane on door 2, with real HTTP to a local Slack, under paused time.
+//! The notifier on door 2, with real HTTP to a local Slack, under paused time.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
-use super::*;
+use super::{Fault, Faults, SlackReceiver, TOKEN};
 use crate::{
     api::http::{Body, Method, Request},
+    clock::Clock,
+    notify::{Config, run},
     sim::{
         door::Door,
         fault::{Effect, Fault as ApiFault, Point},
-        slack::{Fault, Faults, SlackReceiver, TOKEN},
         store::Answer,
         world::World,
     },
+    telemetry::Metrics,
 };
 
 const ORIGIN: &str = "2026-01-01T12:09:14Z";
@@ -402,6 +410,10 @@ async fn a_message_that_a_person_deleted_does_not_come_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wrong_token_is_named_nowhere_and_a_right_one_is_used_without_restart() {
+    let log = Log::default();
+    let writer = log.clone();
+    let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
+    let _logging = tracing::subscriber::set_default(lines.with_writer(move || writer.clone()).finish());
     let mut cluster = Cluster::start(SUBSCRIBED);
     cluster.secret("xoxb-wrong-secret");
     cluster.abort("MetricFailed");
@@ -415,6 +427,50 @@ async fn a_wrong_token_is_named_nowhere_and_a_right_one_is_used_without_restart(
     assert!(!written.contains("xoxb"), "{written}");
     cluster.secret(TOKEN);
     cluster.until("told", Cluster::is_told).await;
+    cluster.pass(5).await;
+    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(
+        logged.contains("Could not notify about `shop/myapp`, trying again: Slack refused: invalid_auth")
+    );
+    assert!(logged.contains("Told `#deploys` about `shop/myapp`"));
+    for secret in ["xoxb-wrong-secret", TOKEN] {
+        let line = logged.lines().find(|line| line.contains(secret) || line.contains(&encode(secret)));
+        assert_eq!(line, None);
+    }
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().map_err(|_| io::Error::other("poisoned"))?.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_cannot_be_read_is_not_quoted() {
+    let log = Log::default();
+    let writer = log.clone();
+    let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
+    let _logging = tracing::subscriber::set_default(lines.with_writer(move || writer.clone()).finish());
+    let mut cluster = Cluster::start(SUBSCRIBED);
+    let path = "/api/v1/namespaces/argo-rollouts/configmaps/argo-rollouts-notification-configmap";
+    cluster.send(
+        Method::Patch,
+        path,
+        Body::Merge(json!({"data": {"service.slack": "token: [xoxb-inline-secret]"}})),
+    );
+    cluster.abort("MetricFailed");
+    cluster.run();
+    cluster.pass(30).await;
+    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(logged.contains("`service.slack` is not what it should be"), "{logged}");
+    assert!(!logged.contains("xoxb"), "{logged}");
 }
 
 #[tokio::test(start_paused = true)]
