@@ -16,6 +16,7 @@ use crate::{
     apply::{Sender, render::Versions},
     clock::Clock,
     decide::observed::Settings,
+    notify,
     observe::{
         Call, Scope, Stores, Target,
         sampler::{self, Sampler},
@@ -38,6 +39,8 @@ pub struct Config {
     pub resync: Duration,
     /// `None`: this process leads without asking.
     pub lease: Option<LeaseConfig>,
+    /// `None`: nobody is told by Slack.
+    pub notify: Option<notify::Config>,
     pub metrics: Metrics,
 }
 
@@ -105,6 +108,10 @@ async fn lead_on(
     let on_change = move |call: &Call| {
         changed.add(&call.target, if call.is_news { Reason::News } else { Reason::Change });
     };
+    let mut told = JoinSet::new();
+    if let Some(config) = config.notify.clone() {
+        told.spawn(notify::run(client.clone(), clock, config, shutdown.child_token()));
+    }
     let filling =
         Arc::clone(&stores).run(client.clone(), clock, config.scope.clone(), ready, Arc::new(on_change));
     tasks.spawn(filling);
@@ -128,7 +135,11 @@ async fn lead_on(
         }
     };
     tokio::select! {
-        () = passes.run(is_ready, &shutdown) => Ok(()),
+        () = passes.run(is_ready, &shutdown) => {
+            // The lane ends by itself, with what it has under way.
+            clock.timeout(LAST_PASSES, async { while told.join_next().await.is_some() {} }).await;
+            Ok(())
+        }
         () = lost => Err(Error::LeadershipLost),
     }
 }

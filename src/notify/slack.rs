@@ -129,7 +129,12 @@ impl Slack {
     ///
     /// # Errors
     /// Those after which a search is worth trying again.
-    pub(super) async fn search(&self, recipient: &str, channel: Option<&str>, key: &str) -> Result<Found, Failure> {
+    pub(super) async fn search(
+        &self,
+        recipient: &str,
+        channel: Option<&str>,
+        key: &str,
+    ) -> Result<Found, Failure> {
         match self.look(recipient, channel, key).await {
             Err(Failure::Refused { error })
                 if ["missing_scope", "channel_not_found", "not_in_channel", "not_allowed_token_type"]
