@@ -111,11 +111,12 @@ impl<'a> Analyses<'a> {
         both.filter_map(|(slot, run)| Some(Said { slot, run, finished: run.step.finished.as_ref()? }))
     }
 
-    /// Metrics of the current runs whose backend does not answer.
+    /// Metrics of the current runs that decide and whose backend does not answer.
     pub(super) fn outages(&self) -> Vec<String> {
         let current = [self.inline(), self.background()];
         let runs = current.into_iter().flatten().filter(|looked| looked.step.finished.is_none());
         runs.flat_map(|looked| &looked.step.outages)
+            .filter(|outage| !outage.dry_run)
             .map(|outage| format!("metric `{}`: {}", outage.metric, outage.message))
             .collect()
     }

@@ -1,1 +1,3 @@
 //! Decision records: one page each, what was chosen, what it replaced, and why.
+
+pub mod analysis_memory;

@@ -17,7 +17,7 @@ use super::{
     queue::Queue,
     rollout::{Rollout, slim},
     settings::{self, Settings, SettingsError},
-    slack::Slack,
+    slack::{Connections, Slack},
     stores::{Key, Kind, Stores},
     story::{Facts, Story, stories},
     tell::{Memory, TellError, Teller, pause_after},
@@ -48,7 +48,23 @@ pub struct Config {
     pub namespace: Option<String>,
     /// As `--instance-id`: empty serves the Rollouts without the label.
     pub instance_id: String,
+    /// Limit of one call to Slack, in real time. Slack answers within a second or two; after the limit nobody
+    /// knows whether it will, and the channel is searched before anything is sent again.
+    pub slack_limit: Duration,
     pub metrics: Metrics,
+}
+
+impl Config {
+    /// All namespaces, no instance id, 10 s for a call to Slack.
+    pub fn new(controller_namespace: &str, metrics: Metrics) -> Self {
+        Self {
+            controller_namespace: controller_namespace.to_owned(),
+            namespace: None,
+            instance_id: String::new(),
+            slack_limit: Duration::from_secs(10),
+            metrics,
+        }
+    }
 }
 
 /// Tells the stories of all Rollouts until `shutdown`. Runs only while this process leads.
@@ -60,7 +76,13 @@ pub async fn run(client: Client, clock: Clock, config: Config, shutdown: Cancell
     for kind in Kind::ALL {
         watches.spawn(watch(client.clone(), clock, config.clone(), kind, send.clone()));
     }
-    let shared = Arc::new(Shared { client, clock, config, memory: Memory::default() });
+    let shared = Arc::new(Shared {
+        client,
+        clock,
+        config,
+        memory: Memory::default(),
+        connections: Connections::default(),
+    });
     let mut lane = Lane { shared, stores: Stores::default(), queue: Queue::default(), work: JoinSet::new() };
     loop {
         let due = lane.start();
@@ -150,6 +172,7 @@ struct Shared {
     clock: Clock,
     config: Config,
     memory: Memory,
+    connections: Connections,
 }
 
 struct Lane {
@@ -313,7 +336,8 @@ async fn attend(shared: &Shared, mut known: Known) -> Result<(), AttemptError> {
     let teller = Teller {
         client: shared.client.clone(),
         clock: shared.clock,
-        slack: Slack::new(settings.clone()).map_err(TellError::Slack)?,
+        slack: Slack::new(&shared.connections, settings.clone(), shared.config.slack_limit)
+            .map_err(TellError::Slack)?,
         memory: shared.memory.clone(),
         key: known.key.clone(),
         channels: std::mem::take(&mut known.channels),

@@ -1,14 +1,16 @@
 //! The calls to Slack: post, edit, search. Each has a hard limit and says whether it may have taken effect.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
 use super::{message::Message, settings::Settings, words::clip};
 use crate::clock;
 
-/// Slack answers within a second or two; after this, nobody knows whether it will.
-const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// The longest that Slack may ask us to stay away.
 const MAX_RETRY_AFTER_SECONDS: u64 = 3600;
 /// How far back a lost message is looked for: pages of 200, the newest first.
@@ -72,24 +74,45 @@ pub(super) enum Found {
 pub(super) struct Slack {
     http: reqwest::Client,
     settings: Settings,
+    limit: Duration,
+}
+
+/// The connections of this process, made when first needed: one client for Slack, one for an address on this
+/// machine, which no proxy can reach.
+#[derive(Default)]
+pub(super) struct Connections(Mutex<BTreeMap<bool, reqwest::Client>>);
+
+impl Connections {
+    fn client(&self, api_url: &str) -> Result<reqwest::Client, Failure> {
+        let local = ["http://127.0.0.1:", "http://localhost:", "http://[::1]:"];
+        let is_local = local.iter().any(|host| api_url.starts_with(host));
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = made.get(&is_local) {
+            return Ok(client.clone());
+        }
+        // A redirect would carry the token to another host.
+        let builder =
+            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).user_agent("serin");
+        // Calls are rare. A connection that Slack closed meanwhile would only make an answer doubtful.
+        let builder = builder.pool_max_idle_per_host(0);
+        let builder = if is_local { builder.no_proxy() } else { builder };
+        let client = builder.build().map_err(|_| Failure::Unreachable)?;
+        made.insert(is_local, client.clone());
+        Ok(client)
+    }
 }
 
 impl Slack {
-    /// Connects nowhere yet.
+    /// Connects nowhere yet. `limit` is real time for each call.
     ///
     /// # Errors
     /// `Unreachable` when the TLS set-up of this machine is broken.
-    pub(super) fn new(settings: Settings) -> Result<Self, Failure> {
-        let builder = reqwest::Client::builder()
-            // A redirect would carry the token to another host.
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent("serin")
-            .pool_max_idle_per_host(0);
-        let is_local = ["http://127.0.0.1:", "http://localhost:", "http://[::1]:"]
-            .iter()
-            .any(|host| settings.api_url.starts_with(host));
-        let builder = if is_local { builder.no_proxy() } else { builder };
-        Ok(Self { http: builder.build().map_err(|_| Failure::Unreachable)?, settings })
+    pub(super) fn new(
+        connections: &Connections,
+        settings: Settings,
+        limit: Duration,
+    ) -> Result<Self, Failure> {
+        Ok(Self { http: connections.client(&settings.api_url)?, settings, limit })
     }
 
     /// Posts `message` to `recipient` (a name, with or without `#`, or an id), identified by `key`.
@@ -239,7 +262,7 @@ impl Slack {
             let text = answer.text().await.map_err(|_| lost("answer broke off"))?;
             serde_json::from_str::<Value>(&text).map_err(|_| lost("answer is not JSON"))
         };
-        let body = clock::outside(CALL_LIMIT, exchange).await.ok_or_else(|| lost("no answer in time"))??;
+        let body = clock::outside(self.limit, exchange).await.ok_or_else(|| lost("no answer in time"))??;
         match (body["ok"].as_bool(), body["error"].as_str()) {
             (Some(true), _) => Ok(body),
             // Slack's own troubles; some of them struck after the message was written.

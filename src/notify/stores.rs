@@ -20,7 +20,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 3] = [Self::Rollout, Self::RolloutRecord, Self::SelfHeal];
+    pub(super) const ALL: [Self; 3] = [Self::Rollout, Self::RolloutRecord, Self::SelfHeal];
 }
 
 /// Objects by key, replaced as a whole when a list ends.

@@ -2,3 +2,4 @@
 //! run in production, around them a GitOps engine, a scripted Prometheus and a Slack receiver.
 
 pub mod cast;
+pub mod prometheus;
