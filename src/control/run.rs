@@ -8,6 +8,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    facts::Page,
     lease::{Leadership, LeaseConfig, lead},
     queue::{Due, Queue, Reason},
     reconcile::Reconciler,
@@ -21,11 +22,16 @@ use crate::{
         Call, Scope, Stores, Target,
         sampler::{self, Sampler},
     },
-    telemetry::Metrics,
+    telemetry::{Health, Heartbeat},
 };
 
 /// How long passes that are running may take to end when the program ends: one request, and its answer.
 const LAST_PASSES: Duration = Duration::from_secs(6);
+
+/// The loop turns this often, also when nothing is due.
+const TURN: Duration = Duration::from_secs(10);
+/// A loop that has not turned for so long hangs.
+const LONGEST_TURN: Duration = Duration::from_secs(60);
 
 /// What the controller is told when it starts.
 #[derive(Clone)]
@@ -41,7 +47,10 @@ pub struct Config {
     pub lease: Option<LeaseConfig>,
     /// `None`: nobody is told by Slack.
     pub notify: Option<notify::Config>,
-    pub metrics: Metrics,
+    /// Where the counters are, and what a scrape shows.
+    pub page: Page,
+    /// Told that the loop turns, and when the stores are filled.
+    pub health: Option<Health>,
 }
 
 /// Why the controller ended by itself.
@@ -123,11 +132,19 @@ async fn lead_on(
         queue: Arc::clone(&queue),
         settings: config.settings,
         versions: Versions { istio: config.scope.istio_version.clone() },
-        metrics: config.metrics.clone(),
+        metrics: config.page.metrics().clone(),
         term: leadership.as_ref().map(|leadership| leadership.term()),
         kept: std::sync::Mutex::default(),
     });
-    let passes = Passes { reconciler, queue, clock, limit: config.passes.max(1), resync: config.resync };
+    config.page.show(Arc::clone(&reconciler.stores), Arc::clone(&queue));
+    let passes = Passes {
+        reconciler,
+        queue,
+        clock,
+        limit: config.passes.max(1),
+        resync: config.resync,
+        health: config.health,
+    };
     let lost = async {
         match leadership {
             Some(leadership) => drop(leadership.ended().await),
@@ -151,19 +168,24 @@ struct Passes {
     clock: Clock,
     limit: usize,
     resync: Duration,
+    health: Option<Health>,
 }
 
 impl Passes {
     /// Makes passes as they become due, none before every store is filled, until `shutdown`.
     async fn run(&self, mut is_ready: watch::Receiver<bool>, shutdown: &CancellationToken) {
+        let gate = self.health.as_ref().map(|health| health.gate("stores"));
         tokio::select! {
             ready = is_ready.wait_for(|ready| *ready) => if ready.is_err() { return },
             () = shutdown.cancelled() => return,
         }
+        gate.iter().for_each(|gate| gate.set_open(true));
+        let heartbeat = self.health.as_ref().map(|health| health.heartbeat("passes", LONGEST_TURN));
         tracing::info!("all stores are filled: the controller begins");
         let mut running = JoinSet::new();
         let mut resync = std::pin::pin!(self.clock.sleep(self.resync));
         loop {
+            heartbeat.iter().for_each(Heartbeat::beat);
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
@@ -176,6 +198,7 @@ impl Passes {
                     self.look_at_everything();
                     resync.set(self.clock.sleep(self.resync));
                 }
+                () = self.clock.sleep(TURN) => {}
             }
         }
         let rest = async { while running.join_next().await.is_some() {} };

@@ -130,6 +130,7 @@ fn query(promql: &str) -> Query {
         address: None,
         promql: Text::plain(promql),
         timeout: SignedDuration::from_secs(30),
+        range: None,
         headers: vec![],
         basic_auth: None,
         insecure: false,
@@ -344,4 +345,27 @@ async fn basic_auth_gives_way_to_a_header() {
     let seen = bench.server.seen.lock().unwrap();
     assert_eq!(seen[0].1["authorization"], "Basic YW5uOnBhc3M=");
     assert_eq!(seen[1].1["authorization"], "mine");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_range_has_bounds() {
+    let mut bench = bench().await;
+    bench
+        .server
+        .replies
+        .lock()
+        .unwrap()
+        .push_back(data("matrix", json!([{ "values": [[1, "1"], [2, "2"]] }])));
+    let range = crate::decide::analysis::Range {
+        start: "now() - duration(\"1m\")".into(),
+        end: "now()".into(),
+        step: SignedDuration::from_secs(15),
+    };
+    let Outcome::Value { text, .. } = bench.outcome(Query { range: Some(range), ..query("up") }).await else {
+        panic!()
+    };
+    assert_eq!(text, "[1,2]");
+    let seen = bench.server.seen.lock().unwrap();
+    assert_eq!(seen[0].0, "POST /api/v1/query_range");
+    assert!(seen[0].2.contains("start=1767225540&end=1767225600&step=15"), "{}", seen[0].2);
 }

@@ -58,7 +58,8 @@ impl Stage {
             resync: Duration::from_secs(900),
             lease: None,
             notify: None,
-            metrics: Metrics::new("test"),
+            page: control::Page::new(Metrics::new("test")),
+            health: None,
         };
         let shutdown = CancellationToken::new();
         let mut stage = Self { door, config, _tasks: tasks, controller: None, shutdown, error_rate };
