@@ -1,20 +1,11 @@
+//! The one binary.
+
 use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Progressive delivery for Kubernetes.
-#[derive(Parser)]
-#[command(name = "serin", version)]
-enum Verb {
-    /// Print the CustomResourceDefinitions of every kind that serin reads or writes.
-    Crds(serin::cli::crds::Args),
-    #[command(hide = true)]
-    GitTransfer,
-}
-
 fn main() -> ExitCode {
-    match Verb::parse() {
-        Verb::Crds(args) => serin::cli::crds::run(&args),
-        Verb::GitTransfer => serin::cli::transfer::run(),
-    }
+    // Fails only where one is installed already, and that is the same one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    serin::cli::Line::parse().run()
 }

@@ -3,6 +3,7 @@
 
 pub mod cast;
 pub mod judge;
+pub mod narrate;
 pub mod prometheus;
 pub mod stage;
 pub mod timeline;

@@ -48,8 +48,10 @@ pub struct Options {
     pub speed: u32,
     /// The serin program: transfers of the Git lane run in children of it.
     pub program: PathBuf,
-    /// Where the repository and the clones go.
+    /// Where the repository goes.
     pub folder: PathBuf,
+    /// Where the Git lane keeps its clones.
+    pub clones: PathBuf,
     /// Somebody between the clients and the store.
     pub interceptor: Option<Interceptor>,
     pub data_plane_delay: Duration,
@@ -119,7 +121,7 @@ pub async fn play(
     tasks.spawn(Engine::new(config, clock.now()).drive(door.clone(), shutdown.clone(), |_| {}));
     let delay = options.data_plane_delay;
     controller(&mut tasks, &door, clock, metrics_url, delay, &shutdown);
-    gitops_lane(&mut tasks, &door, clock, options.program, &options.folder, &shutdown);
+    gitops_lane(&mut tasks, &door, clock, options.program, options.clones, &shutdown);
     notifier(&mut tasks, &door, clock, &shutdown);
 
     let is_deployed = until(&door, clock.now(), |world| is_healthy_on(world, &cast, &cast.old_image)).await;
@@ -244,10 +246,10 @@ fn gitops_lane(
     door: &Door,
     clock: Clock,
     program: PathBuf,
-    folder: &Path,
+    clones: PathBuf,
     shutdown: &CancellationToken,
 ) {
-    let mut config = gitops::Config::new(folder.join("clones"), gitops::transfer::Transfer::by(program));
+    let mut config = gitops::Config::new(clones, gitops::transfer::Transfer::by(program));
     config.allow_file_remotes = true;
     let run = gitops::run(door.client("gitops"), clock, config, shutdown.clone());
     tasks.spawn(async move {
