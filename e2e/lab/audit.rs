@@ -3,14 +3,15 @@
 use std::{
     collections::BTreeSet,
     fs::File,
-    io::{BufRead, BufReader, Seek, SeekFrom},
+    io::{Read as _, Seek, SeekFrom},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
 };
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::Fallible;
+use crate::{Fallible, images::lock};
 
 /// One request.
 #[derive(Clone, Debug)]
@@ -49,11 +50,17 @@ impl std::fmt::Display for Right {
     }
 }
 
-/// A place in the audit log, from which on it is read.
+/// The audit log from some place on. What was read once is kept.
 #[derive(Clone)]
 pub(crate) struct Audit {
     path: PathBuf,
-    from: u64,
+    read: Arc<Mutex<Read>>,
+}
+
+struct Read {
+    /// Bytes of the log that are in `all`, or were there before.
+    to: u64,
+    all: Vec<Asked>,
 }
 
 impl Audit {
@@ -62,7 +69,8 @@ impl Audit {
     /// # Errors
     /// When there is no log.
     pub(crate) fn from_now(path: &Path) -> Fallible<Self> {
-        Ok(Self { path: path.into(), from: std::fs::metadata(path)?.len() })
+        let read = Read { to: std::fs::metadata(path)?.len(), all: vec![] };
+        Ok(Self { path: path.into(), read: Arc::new(Mutex::new(read)) })
     }
 
     /// Everything that was asked since, in the order in which the API server received it.
@@ -70,14 +78,18 @@ impl Audit {
     /// # Errors
     /// When the log cannot be read.
     pub(crate) fn asked(&self) -> Fallible<Vec<Asked>> {
+        let mut read = lock(&self.read);
         let mut file = File::open(&self.path)?;
-        file.seek(SeekFrom::Start(self.from))?;
-        let mut all = vec![];
-        for line in BufReader::new(file).lines() {
-            // The last line may still be half written.
-            let Ok(event) = serde_json::from_str::<Value>(&line?) else { break };
-            all.extend(asked(&event));
+        file.seek(SeekFrom::Start(read.to))?;
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        // The last line may still be half written.
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        for line in text[..whole].lines() {
+            read.all.extend(asked(&serde_json::from_str(line)?));
         }
+        read.to += u64::try_from(whole)?;
+        let mut all = read.all.clone();
         all.sort_by_key(|asked| asked.at);
         Ok(all)
     }

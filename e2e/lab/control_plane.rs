@@ -51,15 +51,15 @@ impl ControlPlane {
             Process::start(folder, "etcd", &programs.join("etcd"), &etcd(folder))?,
             Process::start(folder, "kube-apiserver", &programs.join("kube-apiserver"), &api_server(folder))?,
         ];
-        let started = wait::until("the API server's certificate", START, async || {
-            processes.iter_mut().try_for_each(Process::alive)?;
-            Ok(fs::read(folder.join("certs/apiserver.crt")).map(|_| ())?)
-        });
-        started.await?;
+        let mut alive = || processes.iter_mut().try_for_each(Process::alive);
+        let certificate = folder.join("certs/apiserver.crt");
+        wait::while_alive("the API server's certificate", START, &mut alive, async || {
+            Ok(fs::metadata(&certificate).map(|_| ())?)
+        })
+        .await?;
         let kubeconfig = kubeconfig(folder, "admin", ADMIN)?;
         let admin = client(&kubeconfig).await?;
-        wait::until("the API server to be ready", START, async || {
-            processes.iter_mut().try_for_each(Process::alive)?;
+        wait::while_alive("the API server to be ready", START, &mut alive, async || {
             admin.request_text(http::Request::get("/readyz").body(vec![])?).await?;
             Ok(())
         })

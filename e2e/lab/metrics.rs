@@ -43,10 +43,15 @@ impl Prometheus {
         ];
         let mut process = Process::start(folder, "prometheus", Path::new("prometheus"), &arguments)?;
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
-        wait::until("Prometheus", Duration::from_secs(20), async || {
-            process.alive()?;
-            Ok(client.get(format!("{ADDRESS}/-/ready")).send().await?.error_for_status().map(|_| ())?)
-        })
+        let limit = Duration::from_secs(20);
+        wait::while_alive(
+            "Prometheus",
+            limit,
+            || process.alive(),
+            async || {
+                Ok(client.get(format!("{ADDRESS}/-/ready")).send().await?.error_for_status().map(|_| ())?)
+            },
+        )
         .await?;
         Ok(Self { process, client })
     }

@@ -15,6 +15,8 @@ pub(crate) const GITOPS: &str = "serin-gitops";
 /// The mesh of the lab serves a change within a watch event; a second is ten times what a debounce adds.
 pub(crate) const TRAFFIC_DELAY: Duration = Duration::from_secs(1);
 
+const START: Duration = Duration::from_secs(20);
+
 /// The running roles. They end with this value.
 pub(crate) struct Serin {
     controller: Process,
@@ -83,10 +85,12 @@ async fn start(stack: &Stack, name: &str, arguments: &[String]) -> Fallible<Proc
     let port = arguments.iter().find_map(|word| word.strip_prefix("--healthzPort=")).unwrap_or("8080");
     let probe = format!("http://127.0.0.1:{port}/healthz");
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
-    wait::until(&format!("{name} to be up"), Duration::from_secs(20), async || {
-        process.alive()?;
-        Ok(client.get(&probe).send().await?.error_for_status().map(|_| ())?)
-    })
+    wait::while_alive(
+        &format!("{name} to be up"),
+        START,
+        || process.alive(),
+        async || Ok(client.get(&probe).send().await?.error_for_status().map(|_| ())?),
+    )
     .await?;
     Ok(process)
 }

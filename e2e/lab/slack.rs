@@ -20,16 +20,8 @@ use crate::{Fallible, images::lock};
 pub(crate) const API: &str = "http://10.77.0.5:8080/api/";
 const LISTEN: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 77, 0, 5), 8080);
 
-/// A message of the channel, with the last text it was given.
-#[derive(Clone, Debug)]
-pub(crate) struct Message {
-    /// The request that posted or edited it last.
-    pub(crate) body: Value,
-    /// How often it was edited.
-    pub(crate) edits: usize,
-}
-
-type Channel = Arc<Mutex<Vec<Message>>>;
+/// The messages, each as it was posted and edited since.
+type Channel = Arc<Mutex<Vec<Value>>>;
 
 /// A running receiver. Ends with this value.
 pub(crate) struct Slack {
@@ -58,18 +50,14 @@ impl Slack {
     }
 
     /// The messages whose text or metadata holds `word`, oldest first.
-    pub(crate) fn about(&self, word: &str) -> Vec<Message> {
-        lock(&self.channel)
-            .iter()
-            .filter(|message| message.body.to_string().contains(word))
-            .cloned()
-            .collect()
+    pub(crate) fn about(&self, word: &str) -> Vec<Value> {
+        lock(&self.channel).iter().filter(|message| message.to_string().contains(word)).cloned().collect()
     }
 }
 
 async fn posted(State(channel): State<Channel>, Json(body): Json<Value>) -> Json<Value> {
     let mut channel = lock(&channel);
-    channel.push(Message { body, edits: 0 });
+    channel.push(body);
     Json(json!({"ok": true, "channel": "C0LAB", "ts": stamp(channel.len() - 1)}))
 }
 
@@ -80,8 +68,10 @@ async fn edited(State(channel): State<Channel>, Json(body): Json<Value>) -> Json
     let Some((index, message)) = found else {
         return Json(json!({"ok": false, "error": "message_not_found"}));
     };
-    message.body = body;
-    message.edits += 1;
+    // What an edit does not name stays, as in Slack: the metadata of the post.
+    for (field, value) in body.as_object().into_iter().flatten() {
+        message[field] = value.clone();
+    }
     Json(json!({"ok": true, "channel": "C0LAB", "ts": stamp(index)}))
 }
 
@@ -99,7 +89,7 @@ fn history(channel: &Channel) -> Json<Value> {
         .enumerate()
         .rev()
         .map(|(index, message)| {
-            let mut body = message.body.clone();
+            let mut body = message.clone();
             body["ts"] = stamp(index).into();
             body
         })

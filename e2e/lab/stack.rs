@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     Fallible,
     apply::{Applier, documents},
+    audit::Right,
     control_plane::{self, ControlPlane},
     images::Images,
     load::{Load, Telemetry, Way},
@@ -41,6 +42,8 @@ pub(crate) struct Stack {
     pub(crate) images: Arc<Images>,
     pub(crate) mesh: Arc<Telemetry>,
     pub(crate) slack: Slack,
+    /// Kind and name of a role, and the right that is left out of it wherever it is applied.
+    pub(crate) withheld: Mutex<Option<((String, String), Right)>>,
     _node: Node,
 }
 
@@ -68,7 +71,17 @@ impl Stack {
         let mesh = Arc::new(Telemetry::default());
         mesh.clone().serve().await?;
         let slack = Slack::start().await?;
-        Ok(Self { settings, folder, control_plane, prometheus, images, mesh, slack, _node: node })
+        Ok(Self {
+            settings,
+            folder,
+            control_plane,
+            prometheus,
+            images,
+            mesh,
+            slack,
+            withheld: Mutex::default(),
+            _node: node,
+        })
     }
 
     /// The API server as admin.

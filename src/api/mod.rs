@@ -1,11 +1,12 @@
 //! The wire: Kubernetes objects as types, parsed once and printed once. No behaviour, no I/O.
 
 pub mod analysis;
+pub mod argo;
 pub mod hash;
 pub mod http;
 pub mod merge;
 mod observed;
-mod read;
+pub(crate) mod read;
 pub mod record;
 pub mod rollout;
 pub mod run;

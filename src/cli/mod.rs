@@ -1,3 +1,4 @@
 //! The verbs of the command line. The only room, with `main`, that reads arguments and environment.
 
+pub mod crds;
 pub mod transfer;

@@ -1,7 +1,7 @@
 //! Why a version was rejected, put together for the record, the mark and the Git lane.
 
 use super::{
-    analysis::{Cause, Finished},
+    analysis::{self, Cause, Finished},
     conditions::bounded,
     course::{Abort, Course},
     facts::Facts,
@@ -44,12 +44,20 @@ pub(super) fn mark(facts: &Facts<'_>, course: &Course, analyses: &Analyses<'_>) 
         return None;
     }
     let finished = looked.step.finished.as_ref()?;
+    let evidence = finished.evidence.as_ref()?;
     Some(ShedMark {
         hash: facts.new?.hash.clone(),
         run: looked.owned.run.uid.clone(),
-        limit: bounded(&finished.evidence.as_ref()?.limit, 200),
+        limit: bounded(&evidence.limit, 200),
         weight_before: facts.live(),
-        verdict: finished.mark()?,
+        verdict: analysis::Mark {
+            metric: evidence.metric.clone(),
+            verdict: finished.verdict,
+            value: bounded(&evidence.value, 100),
+            message: String::new(),
+            no_data: finished.cause == Cause::NoData,
+            at: evidence.failed_at?,
+        },
     })
 }
 

@@ -3,11 +3,11 @@
 use crate::api::serin::{Delivery, LedgerEntry};
 
 /// Most entries that one record keeps (the CRD's bound).
-pub const CAPACITY: usize = 50;
+pub(super) const CAPACITY: usize = 50;
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(super) enum Next {
     /// Note it and send it.
     Post,
     /// A process died, or an answer was lost, between noting and sending: look for it in the channel first.
@@ -19,7 +19,7 @@ pub enum Next {
 }
 
 /// The decision for a message whose text hashes to `digest`.
-pub fn next(entry: Option<&LedgerEntry>, digest: &str) -> Next {
+pub(super) fn next(entry: Option<&LedgerEntry>, digest: &str) -> Next {
     let Some(entry) = entry else { return Next::Post };
     match entry.state {
         // A reason is noted only when the attempt certainly failed.
@@ -38,13 +38,13 @@ pub fn next(entry: Option<&LedgerEntry>, digest: &str) -> Next {
 }
 
 /// The entry of `key` for `recipient`.
-pub fn find<'a>(ledger: &'a [LedgerEntry], key: &str, recipient: &str) -> Option<&'a LedgerEntry> {
+pub(super) fn find<'a>(ledger: &'a [LedgerEntry], key: &str, recipient: &str) -> Option<&'a LedgerEntry> {
     ledger.iter().find(|entry| entry.key == key && entry.recipient == recipient)
 }
 
 /// The ledger with `entry` in it, newest first, in place of the one of the same key and recipient. The oldest
 /// finished ones make room.
-pub fn with(ledger: &[LedgerEntry], entry: LedgerEntry) -> Vec<LedgerEntry> {
+pub(super) fn with(ledger: &[LedgerEntry], entry: LedgerEntry) -> Vec<LedgerEntry> {
     let others = ledger.iter().filter(|old| old.key != entry.key || old.recipient != entry.recipient);
     let mut all: Vec<LedgerEntry> = std::iter::once(entry.clone()).chain(others.cloned()).collect();
     while all.len() > CAPACITY {
@@ -55,7 +55,10 @@ pub fn with(ledger: &[LedgerEntry], entry: LedgerEntry) -> Vec<LedgerEntry> {
 }
 
 /// The id of the channel that `recipient` names, where an earlier answer told it.
-pub fn channel_of<'a>(ledger: impl IntoIterator<Item = &'a LedgerEntry>, recipient: &str) -> Option<String> {
+pub(super) fn channel_of<'a>(
+    ledger: impl IntoIterator<Item = &'a LedgerEntry>,
+    recipient: &str,
+) -> Option<String> {
     ledger
         .into_iter()
         .find(|entry| entry.recipient == recipient && !entry.channel.is_empty())

@@ -10,7 +10,7 @@ const FALLBACK_CHARS: usize = 4000;
 
 /// What is sent: blocks for people, and one plain sentence for notifications on a phone and for screen readers.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Message {
+pub(super) struct Message {
     /// Fallback text, escaped.
     pub text: String,
     pub blocks: Value,
@@ -18,7 +18,7 @@ pub struct Message {
 
 impl Message {
     /// A message of a title (plain), lines (mrkdwn, each under 3000 characters) and a small closing line.
-    pub fn new(title: &str, lines: &[String], foot: &str) -> Self {
+    pub(super) fn new(title: &str, lines: &[String], foot: &str) -> Self {
         let header = super::words::clip(title, HEADER_CHARS);
         let mut blocks =
             vec![json!({"type": "header", "text": {"type": "plain_text", "text": header, "emoji": false}})];
@@ -39,7 +39,7 @@ impl Message {
     }
 
     /// The same message, marked: after a crash nobody could tell whether it had been sent before.
-    pub fn marked_as_possible_repeat(mut self) -> Self {
+    pub(super) fn marked_as_possible_repeat(mut self) -> Self {
         let note =
             "This may be a repeat: serin was restarted while sending and cannot read this channel's history.";
         if let Some(blocks) = self.blocks.as_array_mut() {
@@ -49,7 +49,7 @@ impl Message {
     }
 
     /// Hash of what people see. Another hash means that a message sent earlier is to be edited.
-    pub fn digest(&self) -> String {
+    pub(super) fn digest(&self) -> String {
         hex(&[&self.text, &self.blocks.to_string()], 32)
     }
 }

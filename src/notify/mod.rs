@@ -11,8 +11,16 @@
 //! silence; the doubt is resolved by looking for the message's key in the channel's history.
 
 mod git;
-pub mod ledger;
-pub mod message;
-pub mod rollout;
-pub mod story;
-pub mod words;
+mod lane;
+mod ledger;
+mod message;
+mod queue;
+mod rollout;
+mod settings;
+mod slack;
+mod stores;
+mod story;
+mod tell;
+mod words;
+
+pub use lane::{Config, run};

@@ -15,7 +15,7 @@ const MAX_RECIPIENTS: usize = 10;
 
 /// What this lane reads of a Rollout.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Rollout {
+pub(super) struct Rollout {
     pub namespace: String,
     pub name: String,
     pub uid: String,
@@ -44,7 +44,7 @@ pub struct Rollout {
 
 /// The first of `status.pauseConditions`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pause {
+pub(super) struct Pause {
     /// `CanaryPauseStep`, `InconclusiveAnalysisRun`, ...
     pub reason: String,
     /// As on the wire.
@@ -53,7 +53,7 @@ pub struct Pause {
 
 impl Rollout {
     /// Reads a Rollout; never fails.
-    pub fn read(object: &Value) -> Self {
+    pub(super) fn read(object: &Value) -> Self {
         let (metadata, spec, status) = (&object["metadata"], &object["spec"], &object["status"]);
         let canary = &status["canary"];
         let progressing = condition(status, "Progressing");
@@ -89,7 +89,7 @@ impl Rollout {
     }
 
     /// The channels that subscribed to one of `triggers`; `is_default` adds those that named no trigger.
-    pub fn recipients(&self, triggers: &[&str], is_default: bool) -> BTreeSet<String> {
+    pub(super) fn recipients(&self, triggers: &[&str], is_default: bool) -> BTreeSet<String> {
         let named = triggers.iter().copied().chain(is_default.then_some(""));
         named
             .filter_map(|trigger| self.subscriptions.get(trigger))
@@ -101,7 +101,7 @@ impl Rollout {
 }
 
 /// Keeps of a Rollout's JSON what [`Rollout::read`] reads, so that the store holds little.
-pub fn slim(object: &mut Value) {
+pub(super) fn slim(object: &mut Value) {
     let kept = |from: &Value, names: &[&str]| -> Value {
         names.iter().filter_map(|&name| Some((name.to_owned(), from.get(name)?.clone()))).collect()
     };

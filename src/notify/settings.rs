@@ -17,7 +17,7 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 
 /// A bot token. Its text appears in an Authorization header and nowhere else.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
+pub(super) struct Token(String);
 
 impl Token {
     pub(super) fn reveal(&self) -> &str {
@@ -33,7 +33,7 @@ impl fmt::Debug for Token {
 
 /// How Slack is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub(super) struct Settings {
     pub token: Token,
     /// Ends in a slash.
     pub api_url: String,
@@ -46,7 +46,7 @@ pub struct Settings {
 
 /// Why Slack cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
+pub(super) enum SettingsError {
     #[error("the API server did not answer in time")]
     TimedOut,
     #[error("could not read {kind} `{name}`")]
@@ -77,9 +77,14 @@ struct Service {
 ///
 /// # Errors
 /// When the objects cannot be read or make no sense; trying again later is right for all of them.
-pub async fn load(client: &Client, clock: &Clock, namespace: &str) -> Result<Option<Settings>, SettingsError> {
+pub(super) async fn load(
+    client: &Client,
+    clock: &Clock,
+    namespace: &str,
+) -> Result<Option<Settings>, SettingsError> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let found = clock.timeout(REQUEST_LIMIT, maps.get_opt(CONFIG_MAP)).await.ok_or(SettingsError::TimedOut)?;
+    let found =
+        clock.timeout(REQUEST_LIMIT, maps.get_opt(CONFIG_MAP)).await.ok_or(SettingsError::TimedOut)?;
     let found = found.map_err(|error| read_failure("ConfigMap", CONFIG_MAP, error))?;
     let Some(config) = found.and_then(|map| map.data) else { return Ok(None) };
     if !config.contains_key("service.slack") {
@@ -88,7 +93,8 @@ pub async fn load(client: &Client, clock: &Clock, namespace: &str) -> Result<Opt
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let found = clock.timeout(REQUEST_LIMIT, secrets.get_opt(SECRET)).await.ok_or(SettingsError::TimedOut)?;
     let secret = found.map_err(|error| read_failure("Secret", SECRET, error))?;
-    let mut values: BTreeMap<String, String> = secret.as_ref().and_then(|s| s.string_data.clone()).unwrap_or_default();
+    let mut values: BTreeMap<String, String> =
+        secret.as_ref().and_then(|s| s.string_data.clone()).unwrap_or_default();
     for (key, value) in secret.and_then(|secret| secret.data).unwrap_or_default() {
         if let Ok(text) = String::from_utf8(value.0) {
             values.insert(key, text);
@@ -108,7 +114,8 @@ fn parse(
     let Some(text) = config.get("service.slack") else { return Ok(None) };
     let malformed = |why: &str| SettingsError::Malformed { why: why.to_owned() };
     // The parser's own message quotes the text, and the text may hold the token itself.
-    let service: Service = serde_saphyr::from_str(text).map_err(|_| malformed("it is not a YAML map of texts"))?;
+    let service: Service =
+        serde_saphyr::from_str(text).map_err(|_| malformed("it is not a YAML map of texts"))?;
     let token = resolve(&service.token, secret)?;
     if token.is_empty() || token.contains(|c: char| c.is_control() || c.is_whitespace() || !c.is_ascii()) {
         return Err(malformed("`token` is empty or not a token"));
@@ -146,7 +153,10 @@ mod tests {
     #[test]
     fn the_references_configuration_is_understood() {
         let config = map(&[
-            ("service.slack", "token: $slack-token\nusername: rollouts\nsigningSecret: $x\ndisableUnfurl: true\n"),
+            (
+                "service.slack",
+                "token: $slack-token\nusername: rollouts\nsigningSecret: $x\ndisableUnfurl: true\n",
+            ),
             ("defaultTriggers", "- on-rollout-aborted\n- on-rollout-completed\n"),
             ("template.rollout-aborted", "message: whatever"),
         ]);
@@ -165,7 +175,8 @@ mod tests {
         assert!(with("token: $slack-token").contains("`slack-token`"));
         assert!(with("username: x").contains("`token` is empty"));
         assert!(with("token: xoxb-1\napiURL: ftp://x").contains("`apiURL`"));
-        for broken in ["token: [xoxb-secret]", "token: xoxb-secret\n  x: :", "token: \"xoxb-secret\\u0007\""] {
+        for broken in ["token: [xoxb-secret]", "token: xoxb-secret\n  x: :", "token: \"xoxb-secret\\u0007\""]
+        {
             assert!(!with(broken).contains("xoxb"), "{}", with(broken));
         }
     }

@@ -1,14 +1,16 @@
 //! The calls to Slack: post, edit, search. Each has a hard limit and says whether it may have taken effect.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
 use super::{message::Message, settings::Settings, words::clip};
 use crate::clock;
 
-/// Slack answers within a second or two; after this, nobody knows whether it will.
-const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// The longest that Slack may ask us to stay away.
 const MAX_RETRY_AFTER_SECONDS: u64 = 3600;
 /// How far back a lost message is looked for: pages of 200, the newest first.
@@ -19,7 +21,7 @@ const EVENT_TYPE: &str = "serin_rollout";
 
 /// Why a call brought nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub(super) enum Failure {
     /// Certain: nothing was sent. `error` is Slack's word, for instance `channel_not_found`.
     #[error("Slack refused: {error}")]
     Refused { error: String },
@@ -36,7 +38,7 @@ pub enum Failure {
 
 impl Failure {
     /// True where the call may have taken effect.
-    pub fn is_doubtful(&self) -> bool {
+    pub(super) fn is_doubtful(&self) -> bool {
         match self {
             Self::Lost { .. } => true,
             Self::Refused { .. } | Self::RateLimited { .. } | Self::Unreachable => false,
@@ -44,14 +46,14 @@ impl Failure {
     }
 
     /// True where Slack refused with `error`.
-    pub fn is(&self, error: &str) -> bool {
+    pub(super) fn is(&self, error: &str) -> bool {
         matches!(self, Self::Refused { error: word } if word == error)
     }
 }
 
 /// A message that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(super) struct Place {
     /// Id of the channel.
     pub channel: String,
     pub ts: String,
@@ -59,7 +61,7 @@ pub struct Place {
 
 /// What a search came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub(super) enum Found {
     /// It is there, with this fallback text.
     There { place: Place, text: String },
     /// It is not among the newest messages.
@@ -69,34 +71,55 @@ pub enum Found {
 }
 
 /// A client with a token.
-pub struct Slack {
+pub(super) struct Slack {
     http: reqwest::Client,
     settings: Settings,
+    limit: Duration,
+}
+
+/// The connections of this process, made when first needed: one client for Slack, one for an address on this
+/// machine, which no proxy can reach.
+#[derive(Default)]
+pub(super) struct Connections(Mutex<BTreeMap<bool, reqwest::Client>>);
+
+impl Connections {
+    fn client(&self, api_url: &str) -> Result<reqwest::Client, Failure> {
+        let local = ["http://127.0.0.1:", "http://localhost:", "http://[::1]:"];
+        let is_local = local.iter().any(|host| api_url.starts_with(host));
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = made.get(&is_local) {
+            return Ok(client.clone());
+        }
+        // A redirect would carry the token to another host.
+        let builder =
+            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).user_agent("serin");
+        // Calls are rare. A connection that Slack closed meanwhile would only make an answer doubtful.
+        let builder = builder.pool_max_idle_per_host(0);
+        let builder = if is_local { builder.no_proxy() } else { builder };
+        let client = builder.build().map_err(|_| Failure::Unreachable)?;
+        made.insert(is_local, client.clone());
+        Ok(client)
+    }
 }
 
 impl Slack {
-    /// Connects nowhere yet.
+    /// Connects nowhere yet. `limit` is real time for each call.
     ///
     /// # Errors
     /// `Unreachable` when the TLS set-up of this machine is broken.
-    pub fn new(settings: Settings) -> Result<Self, Failure> {
-        let builder = reqwest::Client::builder()
-            // A redirect would carry the token to another host.
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent("serin")
-            .pool_max_idle_per_host(0);
-        let is_local = ["http://127.0.0.1:", "http://localhost:", "http://[::1]:"]
-            .iter()
-            .any(|host| settings.api_url.starts_with(host));
-        let builder = if is_local { builder.no_proxy() } else { builder };
-        Ok(Self { http: builder.build().map_err(|_| Failure::Unreachable)?, settings })
+    pub(super) fn new(
+        connections: &Connections,
+        settings: Settings,
+        limit: Duration,
+    ) -> Result<Self, Failure> {
+        Ok(Self { http: connections.client(&settings.api_url)?, settings, limit })
     }
 
     /// Posts `message` to `recipient` (a name, with or without `#`, or an id), identified by `key`.
     ///
     /// # Errors
     /// See [`Failure`]; after `Lost`, search before posting again.
-    pub async fn post(&self, recipient: &str, key: &str, message: &Message) -> Result<Place, Failure> {
+    pub(super) async fn post(&self, recipient: &str, key: &str, message: &Message) -> Result<Place, Failure> {
         let mut body = json!({
             "channel": recipient, "text": message.text, "blocks": message.blocks,
             "metadata": {"event_type": EVENT_TYPE, "event_payload": {"key": key}},
@@ -117,7 +140,7 @@ impl Slack {
     ///
     /// # Errors
     /// See [`Failure`]; an edit may always be repeated.
-    pub async fn update(&self, place: &Place, message: &Message) -> Result<(), Failure> {
+    pub(super) async fn update(&self, place: &Place, message: &Message) -> Result<(), Failure> {
         let body = json!({
             "channel": place.channel, "ts": place.ts, "text": message.text, "blocks": message.blocks,
             "parse": "none", "link_names": false,
@@ -129,7 +152,12 @@ impl Slack {
     ///
     /// # Errors
     /// Those after which a search is worth trying again.
-    pub async fn search(&self, recipient: &str, channel: Option<&str>, key: &str) -> Result<Found, Failure> {
+    pub(super) async fn search(
+        &self,
+        recipient: &str,
+        channel: Option<&str>,
+        key: &str,
+    ) -> Result<Found, Failure> {
         match self.look(recipient, channel, key).await {
             Err(Failure::Refused { error })
                 if ["missing_scope", "channel_not_found", "not_in_channel", "not_allowed_token_type"]
@@ -150,8 +178,12 @@ impl Slack {
         let Some(channel) = named else { return Ok(Found::Unknowable) };
         let mut cursor = String::new();
         for _ in 0..HISTORY_PAGES {
-            let query =
-                [("channel", channel.as_str()), ("include_all_metadata", "true"), ("limit", "200"), ("cursor", &cursor)];
+            let query = [
+                ("channel", channel.as_str()),
+                ("include_all_metadata", "true"),
+                ("limit", "200"),
+                ("cursor", &cursor),
+            ];
             let page = self.ask("conversations.history", &query).await?;
             let ours = page["messages"].as_array().into_iter().flatten().find(|message| {
                 let metadata = &message["metadata"];
@@ -193,7 +225,8 @@ impl Slack {
     }
 
     async fn send(&self, method: &str, body: Value) -> Result<Value, Failure> {
-        let request = self.http.post(self.address(method)).header("Content-Type", "application/json; charset=utf-8");
+        let request =
+            self.http.post(self.address(method)).header("Content-Type", "application/json; charset=utf-8");
         self.call(request.body(body.to_string())).await
     }
 
@@ -210,7 +243,11 @@ impl Slack {
         let lost = |why: &str| Failure::Lost { why: why.to_owned() };
         let exchange = async {
             let answer = request.send().await.map_err(|error| {
-                if error.is_connect() || error.is_builder() { Failure::Unreachable } else { lost("connection broke") }
+                if error.is_connect() || error.is_builder() {
+                    Failure::Unreachable
+                } else {
+                    lost("connection broke")
+                }
             })?;
             let status = answer.status();
             if status == reqwest::StatusCode::TOO_MANY_REQUESTS {
@@ -225,13 +262,14 @@ impl Slack {
             let text = answer.text().await.map_err(|_| lost("answer broke off"))?;
             serde_json::from_str::<Value>(&text).map_err(|_| lost("answer is not JSON"))
         };
-        let body = clock::outside(CALL_LIMIT, exchange).await.ok_or_else(|| lost("no answer in time"))??;
+        let body = clock::outside(self.limit, exchange).await.ok_or_else(|| lost("no answer in time"))??;
         match (body["ok"].as_bool(), body["error"].as_str()) {
             (Some(true), _) => Ok(body),
             // Slack's own troubles; some of them struck after the message was written.
-            (_, Some(error @ ("internal_error" | "fatal_error" | "service_unavailable" | "request_timeout"))) => {
-                Err(lost(error))
-            }
+            (
+                _,
+                Some(error @ ("internal_error" | "fatal_error" | "service_unavailable" | "request_timeout")),
+            ) => Err(lost(error)),
             (_, Some("ratelimited" | "rate_limited")) => {
                 Err(Failure::RateLimited { after: Duration::from_secs(30) })
             }
@@ -260,5 +298,7 @@ fn retry_after(headers: &reqwest::header::HeaderMap) -> Duration {
 /// `C0123456789`: an id, not a name (names are in lower case).
 fn is_id(recipient: &str) -> bool {
     let has_kind = recipient.starts_with(['C', 'G', 'D']);
-    has_kind && recipient.len() >= 9 && recipient.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
+    has_kind
+        && recipient.len() >= 9
+        && recipient.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
 }

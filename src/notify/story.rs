@@ -2,21 +2,22 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use super::message::Message;
 use super::{
     git,
-    message::hex,
+    message::{Message, hex},
     rollout::Rollout,
     words::{code, lasting, plain, time_of_day, versions},
 };
-use crate::api::serin::{Cause, ControllerRecord, Evidence, Images, LedgerEntry, SelfHeal, SelfHealSpec};
+use crate::api::serin::{
+    Cause, ControllerRecord, Evidence, Images, LedgerEntry, Provenance, SelfHeal, SelfHealSpec,
+};
 
 /// News older than this is not told any more: whoever subscribes a channel today does not want last month's.
-pub const STALE_AFTER: SignedDuration = SignedDuration::from_hours(24);
+pub(super) const STALE_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
 /// What is known of one Rollout at one moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
+pub(super) struct Facts<'a> {
     pub rollout: &'a Rollout,
     /// Absent: the controller has recorded nothing yet.
     pub record: Option<&'a ControllerRecord>,
@@ -29,7 +30,7 @@ pub struct Facts<'a> {
 
 /// One thing to tell, once per channel; it may be edited later.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Story {
+pub(super) struct Story {
     /// Identity; the message carries it in its metadata.
     pub key: String,
     /// Any of these subscribes a channel, by the reference's names.
@@ -44,7 +45,7 @@ pub struct Story {
 }
 
 /// Everything there is to tell now.
-pub fn stories(facts: &Facts<'_>) -> Vec<Story> {
+pub(super) fn stories(facts: &Facts<'_>) -> Vec<Story> {
     let mut all: Vec<Story> = abort(facts).into_iter().collect();
     let aborted_now = all.first().map(|_| facts.rollout.current.as_str());
     for heal in facts.self_heals {
@@ -303,17 +304,18 @@ fn pause(facts: &Facts<'_>) -> Option<Story> {
 fn completion(facts: &Facts<'_>) -> Option<Story> {
     let rollout = facts.rollout;
     let known = &facts.record?.provenance;
-    let at = known.iter().position(|version| version.hash == rollout.stable)?;
-    let version = known.get(at)?;
-    let promoted = version.promoted_at.as_ref()?.0;
+    let time = |version: &Provenance| version.promoted_at.as_ref().map(|at| at.0);
+    let version = known.iter().find(|version| version.hash == rollout.stable)?;
+    let promoted = time(version)?;
     let is_complete = rollout.is_completed && rollout.current == rollout.stable;
     if !is_complete || facts.now.duration_since(promoted) > STALE_AFTER {
         return None;
     }
-    let before = known.get(at + 1).map_or(("", Images::new()), |old| (old.hash.as_str(), old.images.clone()));
-    let (new, old) = versions((&version.hash, &version.images), (before.0, &before.1));
+    let older = known.iter().filter(|other| time(other).is_some_and(|at| at < promoted));
+    let before = older.max_by_key(|other| time(other)).cloned().unwrap_or_default();
+    let (new, old) = versions((&version.hash, &version.images), (&before.hash, &before.images));
     let name = format!("{}/{}", rollout.namespace, rollout.name);
-    let from = if before.0.is_empty() { String::new() } else { format!(", after {}", plain(&old, 120)) };
+    let from = if before.hash.is_empty() { String::new() } else { format!(", after {}", plain(&old, 120)) };
     let lines = [
         format!(
             "*What:* rollout {} in namespace {} runs {}{from}.",

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::serin::Images;
 
 /// Cuts `text` to at most `limit` characters, on one line, without control characters.
-pub fn clip(text: &str, limit: usize) -> String {
+pub(super) fn clip(text: &str, limit: usize) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };
     if text.chars().count() <= limit {
         return text.chars().map(clean).collect();
@@ -18,22 +18,22 @@ pub fn clip(text: &str, limit: usize) -> String {
 }
 
 /// Text as Slack shows it literally: no mention, link or entity of ours can arise from what others wrote.
-pub fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// Something that others wrote, cut to `limit` characters and escaped.
-pub fn plain(text: &str, limit: usize) -> String {
+pub(super) fn plain(text: &str, limit: usize) -> String {
     escape(&clip(text, limit))
 }
 
 /// The same as a code span.
-pub fn code(text: &str, limit: usize) -> String {
+pub(super) fn code(text: &str, limit: usize) -> String {
     format!("`{}`", plain(text, limit).replace('`', "'"))
 }
 
 /// `text` as a link to `address`, or the address itself where it is not one that may be linked.
-pub fn link(address: &str, text: &str) -> String {
+pub(super) fn link(address: &str, text: &str) -> String {
     let is_web = address.starts_with("https://") || address.starts_with("http://");
     let is_clean = !address.contains(['<', '>', '|', '`']) && !address.contains(char::is_whitespace);
     if is_web && is_clean && address.chars().count() <= 1000 {
@@ -44,7 +44,7 @@ pub fn link(address: &str, text: &str) -> String {
 }
 
 /// `9 min 12 s`; the two largest units. Negative counts as nothing.
-pub fn lasting(time: SignedDuration) -> String {
+pub(super) fn lasting(time: SignedDuration) -> String {
     let seconds = time.as_secs().max(0);
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     let parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds % 60, "s")];
@@ -54,13 +54,13 @@ pub fn lasting(time: SignedDuration) -> String {
 }
 
 /// `12:03:04 UTC`.
-pub fn time_of_day(at: Timestamp) -> String {
+pub(super) fn time_of_day(at: Timestamp) -> String {
     at.strftime("%H:%M:%S UTC").to_string()
 }
 
 /// How two versions are called next to each other: `v1.2.0` and `v1.1.0` where only a tag differs, whole images
 /// where more does, pod hashes where no image is known.
-pub fn versions(bad: (&str, &Images), good: (&str, &Images)) -> (String, String) {
+pub(super) fn versions(bad: (&str, &Images), good: (&str, &Images)) -> (String, String) {
     let names: BTreeSet<&String> = bad.1.keys().chain(good.1.keys()).collect();
     let differing: Vec<&String> =
         names.into_iter().filter(|name| bad.1.get(*name) != good.1.get(*name)).collect();

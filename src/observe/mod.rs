@@ -1,14 +1,18 @@
 //! I/O in: stores filled by watches, and the sampler that asks Prometheus. Never names `apply`.
 
+mod kinds;
 mod object;
 mod references;
 pub mod sampler;
 mod store;
+mod stores;
 mod watch;
 
+pub use kinds::{Scope, Template};
 pub use object::{Entry, Owner, Slim};
 pub use references::Reference;
-pub use store::{State, Store};
+pub use store::{Changed, State, Store};
+pub use stores::{Call, Stores};
 
 use crate::domain::Key;
 

@@ -18,6 +18,7 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
     routing::any,
+    serve::ListenerExt,
 };
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
@@ -110,6 +111,10 @@ impl SlackReceiver {
         let thread = std::thread::Builder::new().name("slack".to_owned()).spawn(move || {
             runtime.block_on(async move {
                 let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+                // Small answers: waiting to fill a packet would make each call 40 ms long.
+                let listener = listener.tap_io(|stream| {
+                    let _ = stream.set_nodelay(true);
+                });
                 tokio::select! {
                     _ = stopped => {}
                     _ = axum::serve(listener, app) => {}
@@ -139,6 +144,11 @@ impl SlackReceiver {
     /// Replaces the script.
     pub fn set_faults(&self, faults: Faults) {
         locked(&self.state).faults = faults;
+    }
+
+    /// Makes a channel before anybody posts to it, as people do; returns its id.
+    pub fn create_channel(&self, name: &str) -> String {
+        locked(&self.state).channel(name).map(|(_, id)| id).unwrap_or_default()
     }
 
     /// A person deletes the message.

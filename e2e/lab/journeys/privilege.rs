@@ -4,7 +4,7 @@
 //! a story failing; a right that no story used has no place in a role. The first is shown by doing it, once, or for every single
 //! right when SERIN_LAB_EVERY_RIGHT is set; the second by comparing roles and audit log.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use serde_json::{Value, json};
 
@@ -13,6 +13,7 @@ use crate::{
     Fallible,
     apply::{Applier, documents},
     audit::{Asked, Audit, Right},
+    images::lock,
     report,
     roles::Serin,
     stack::{self, Stack},
@@ -30,7 +31,7 @@ struct Grant {
 /// Every right of every role was used by its account since `audit`, and granted.
 pub(crate) fn nothing_spare(stack: &Stack, audit: &Audit) -> Fallible {
     let asked = audit.asked()?;
-    let grants = grants(&manifests(stack)?);
+    let grants = grants(&[installed(stack)?, optional(stack)?].concat());
     let spare: Vec<String> = grants
         .iter()
         .filter(|grant| !asked.iter().any(|asked| uses(asked, grant)))
@@ -46,7 +47,7 @@ pub(crate) fn nothing_spare(stack: &Stack, audit: &Audit) -> Fallible {
 
 /// Without a right the story fails, and says which right is missing.
 pub(crate) async fn nothing_to_spare(stack: &Stack) -> Fallible {
-    let grants = grants(&manifests(stack)?);
+    let grants = grants(&[installed(stack)?, optional(stack)?].concat());
     let shed = |grant: &&Grant| grant.right.resource == "virtualservices" && grant.right.verb == "patch";
     let chosen: Vec<&Grant> = if stack.settings.every_right {
         grants.iter().collect()
@@ -69,13 +70,31 @@ pub(crate) async fn nothing_to_spare(stack: &Stack) -> Fallible {
     Ok(())
 }
 
+/// Opens `namespace` to the controller as its owner may, by everything in `deploy/optional`.
+pub(crate) async fn opt_in(stack: &Stack, namespace: &str) -> Fallible {
+    apply(stack, &optional(stack)?, namespace).await
+}
+
+/// Applies manifests, without the right that is withheld at present.
+async fn apply(stack: &Stack, objects: &[Value], namespace: &str) -> Fallible {
+    let withheld = lock(&stack.withheld).clone();
+    let mut kubectl = Applier::new(stack.admin(), "kubectl");
+    for object in objects {
+        match &withheld {
+            Some((of, right)) if role(object) == *of => {
+                kubectl.one(&lacking(object, right), namespace).await?
+            }
+            Some(_) | None => kubectl.one(object, namespace).await?,
+        }
+    }
+    Ok(())
+}
+
 /// Plays the bad story on roles that lack `grant`, and puts the roles back.
 async fn without(stack: &Stack, grant: &Grant, namespace: &str) -> Fallible<Fallible> {
-    let all = manifests(stack)?;
-    let mut kubectl = Applier::new(stack.admin(), "kubectl");
-    for object in all.iter().filter(|object| role(object) == grant.role) {
-        kubectl.one(&lacking(object, &grant.right), stack::SYSTEM).await?;
-    }
+    let installed = installed(stack)?;
+    *lock(&stack.withheld) = Some((grant.role.clone(), grant.right.clone()));
+    apply(stack, &installed, stack::SYSTEM).await?;
     let audit = Audit::from_now(&stack.control_plane.audit_log())?;
     let outcome = match Serin::start(stack).await {
         Ok(mut serin) => {
@@ -86,9 +105,8 @@ async fn without(stack: &Stack, grant: &Grant, namespace: &str) -> Fallible<Fall
         // A role that never says it is up has failed too; what it was refused tells why.
         Err(error) => super::shop::no_refusal(&audit).and(Err(error)),
     };
-    for object in all.iter().filter(|object| role(object) == grant.role) {
-        kubectl.one(object, stack::SYSTEM).await?;
-    }
+    *lock(&stack.withheld) = None;
+    apply(stack, &installed, stack::SYSTEM).await?;
     Ok(outcome)
 }
 
@@ -119,9 +137,19 @@ fn uses(asked: &Asked, grant: &Grant) -> bool {
         && (name.is_empty() || *name == own.name)
 }
 
-fn manifests(stack: &Stack) -> Fallible<Vec<Value>> {
+/// What is installed once, in serin's namespace.
+fn installed(stack: &Stack) -> Fallible<Vec<Value>> {
+    read(stack::identity(&stack.settings.root)?)
+}
+
+/// What is opened namespace by namespace.
+fn optional(stack: &Stack) -> Fallible<Vec<Value>> {
+    read(stack::yaml_files(&stack.settings.root.join("deploy/optional"))?)
+}
+
+fn read(files: Vec<PathBuf>) -> Fallible<Vec<Value>> {
     let mut all = vec![];
-    for file in stack::identity(&stack.settings.root)? {
+    for file in files {
         all.extend(documents(&std::fs::read_to_string(file)?)?);
     }
     Ok(all)

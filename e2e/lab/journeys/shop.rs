@@ -62,6 +62,7 @@ impl<'a> Shop<'a> {
         kubectl.apply(&platform.replace("REPOSITORY", &repository.url()), namespace).await?;
         let notifications = include_str!("../story/notifications.yaml").replace("SLACK", slack::API);
         kubectl.apply(&notifications, stack::SYSTEM).await?;
+        super::privilege::opt_in(stack, namespace).await?;
         let engine = Engine::start(stack.admin(), repository.clone(), namespace);
         let load = stack.load(namespace, "myapp-vsvc");
         let mut shop = Self { stack, serin, namespace: namespace.into(), repository, engine, load, audit };
@@ -115,17 +116,8 @@ impl<'a> Shop<'a> {
     /// # Errors
     /// As said, and after the limit.
     pub(crate) async fn until<T>(&mut self, what: &str, check: impl AsyncFn() -> Fallible<T>) -> Fallible<T> {
-        let (serin, audit) = (&mut *self.serin, self.audit.clone());
-        let outcome: Fallible<T> = wait::until(what, STORY, async || {
-            let lost = serin.alive().and_then(|()| no_refusal(&audit));
-            match lost {
-                Err(reason) => Ok(Err(reason)),
-                Ok(()) => check().await.map(Ok),
-            }
-        })
-        .await
-        .and_then(|found| found);
-        outcome
+        let alive = || self.serin.alive().and_then(|()| no_refusal(&self.audit));
+        wait::while_alive(what, STORY, alive, async || check().await).await
     }
 
     /// The requests of the controller in this shop's namespace that change something, in order.

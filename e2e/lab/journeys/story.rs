@@ -181,12 +181,12 @@ async fn one_message(shop: &Shop<'_>, commit: &Commit) -> Fallible {
     let namespace = shop.namespace.clone();
     let messages = crate::wait::until("the message to name the commit", crate::stack::SOON, async || {
         let messages = stack.slack.about(&namespace);
-        let told = messages.last().is_some_and(|message| message.body.to_string().contains(short));
+        let told = messages.last().is_some_and(|message| message.to_string().contains(short));
         if told { Ok(messages) } else { Err(format!("{messages:?}").into()) }
     })
     .await?;
     same("messages in the channel", &messages.len(), &1)?;
-    let text = messages.first().map(|message| message.body.to_string()).unwrap_or_default();
+    let text = messages.first().map(Value::to_string).unwrap_or_default();
     for wanted in [OLD, NEW, "error-rate"] {
         if !text.contains(wanted) {
             return Err(format!("the message lacks {wanted}: {text}").into());

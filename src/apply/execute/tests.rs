@@ -66,18 +66,41 @@ fn plan() -> Vec<Step> {
     render(&plan, &Versions::default(), at())
 }
 
+/// Answers for the loop: what it says, and what it was given.
+#[derive(Default)]
+struct Loop {
+    halt: Option<Halt>,
+    again: Option<Step>,
+    returned: Mutex<Vec<Value>>,
+}
+
+impl Observer for Loop {
+    fn halt(&self) -> Option<Halt> {
+        self.halt
+    }
+
+    fn again(&self, _: &Value) -> Option<Step> {
+        self.again.clone()
+    }
+
+    fn returned(&self, object: Value) {
+        self.returned.lock().unwrap().push(object);
+    }
+}
+
 async fn run(sender: &Sender) -> Executed {
-    execute(sender, &plan(), &|| None, &|_| None).await
+    execute(sender, &plan(), &Loop::default()).await
 }
 
 #[tokio::test(start_paused = true)]
 async fn requests_are_sent_in_order_and_what_came_back_is_kept() {
     let (sender, seen) = server(vec![]);
-    let done = run(&sender).await;
+    let pass = Loop::default();
+    let done = execute(&sender, &plan(), &pass).await;
     assert_eq!(whats(&seen), ["cart-vs", "status", "run", "old-run"]);
     assert_eq!(done.halted, None);
     assert_eq!(done.attempts.iter().map(|attempt| attempt.status).collect::<Vec<_>>(), [200; 4]);
-    assert_eq!(done.returned.len(), 4);
+    assert_eq!(pass.returned.lock().unwrap().len(), 4);
     assert_eq!(seen.lock().unwrap()[1].0.split('?').nth(1), Some("fieldManager=rollouts-controller"));
 }
 
@@ -111,7 +134,7 @@ async fn a_server_that_does_not_answer_is_given_up_after_five_seconds() {
 #[tokio::test(start_paused = true)]
 async fn news_stop_everything_but_the_shed() {
     let (sender, seen) = server(vec![]);
-    let done = execute(&sender, &plan(), &|| Some(Halt::News), &|_| None).await;
+    let done = execute(&sender, &plan(), &Loop { halt: Some(Halt::News), ..Loop::default() }).await;
     assert_eq!(whats(&seen), ["cart-vs"]);
     assert_eq!(done.halted, Some(Halt::News));
 }
@@ -121,13 +144,12 @@ async fn a_refused_shed_is_made_again_from_the_live_object_and_then_without_its_
     let live = json!({ "kind": "VirtualService", "metadata": { "resourceVersion": "99" } });
     let refused = || (422, json!({ "reason": "Invalid" }));
     let (sender, seen) = server(vec![refused(), (200, live.clone()), refused(), (200, json!({}))]);
-    let again = |object: &Value| {
-        assert_eq!(*object, live);
-        let mut lowering = lowering();
-        lowering.routes[0].index = 0;
-        Some(render_shed(&lowering, &owner(), &Versions::default()))
-    };
-    let done = execute(&sender, &plan(), &|| None, &again).await;
+    let mut lowering = lowering();
+    lowering.routes[0].index = 0;
+    let again = Some(render_shed(&lowering, &owner(), &Versions::default()));
+    let pass = Loop { again, ..Loop::default() };
+    let done = execute(&sender, &plan(), &pass).await;
+    assert_eq!(pass.returned.lock().unwrap()[0], live);
     assert_eq!(whats(&seen)[..5], ["cart-vs", "cart-vs", "cart-vs", "cart-vs", "status"]);
     let seen = seen.lock().unwrap();
     assert!(seen[1].0.starts_with("GET "));

@@ -228,7 +228,7 @@ fn a_record_is_made_before_its_status() {
         patch["status"]["controller"]["evidence"],
         json!({
             "run": "cart-abc-2", "metric": "error-rate", "value": "0.08", "samples": 4, "weight": 50,
-            "startedAt": "2026-01-01T00:00:00Z"
+            "startedAt": "2026-01-01T00:00:00Z", "failedAt": "2026-01-01T00:00:00Z"
         })
     );
 }

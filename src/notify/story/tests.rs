@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::serin::{Delivery, Phase, Provenance, RolloutReference, SelfHealStatus, Version};
+use crate::api::serin::{Delivery, Phase, RolloutReference, SelfHealStatus, Version};
 
 fn time(text: &str) -> Timestamp {
     text.parse().unwrap()

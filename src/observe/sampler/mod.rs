@@ -4,6 +4,7 @@
 mod decode;
 mod limits;
 mod query;
+mod range;
 mod secrets;
 
 use std::{
@@ -244,7 +245,7 @@ impl Asker {
         let (outcome, metadata) = match Secrets::read(&self.client, self.clock, namespace, query).await {
             Ok(secrets) => {
                 let address = self.settings.address.as_deref();
-                match query::prepare(query, &secrets, address) {
+                match query::prepare(query, &secrets, address, started_at) {
                     Ok(question) => {
                         let (outcome, metadata) = query::ask(&self.clients, &question, started_at).await;
                         (query::masked(outcome, &secrets), metadata)

@@ -9,6 +9,7 @@ use prometheus_http_query::Client;
 
 use super::{
     decode::{self, Decoded},
+    range,
     secrets::Secrets,
 };
 use crate::{
@@ -23,10 +24,16 @@ const ANSWER_BYTES: usize = 16 << 20;
 pub(super) struct Question {
     /// Base URL.
     pub(super) address: String,
+    kind: Kind,
     headers: HeaderMap,
     limit: Duration,
     is_insecure: bool,
     promql: String,
+}
+
+enum Kind {
+    Instant,
+    Range { start: SignedDuration, end: SignedDuration, step: SignedDuration },
 }
 
 /// The two clients: with and without a look at the server's certificate.
@@ -52,6 +59,7 @@ pub(super) fn prepare(
     query: &Query,
     secrets: &Secrets,
     default_address: Option<&str>,
+    now: Timestamp,
 ) -> Result<Question, Outcome> {
     let refused = |message: &str| Outcome::Refused { message: message.to_owned() };
     let address: String = match &query.address {
@@ -63,8 +71,17 @@ pub(super) fn prepare(
     if !is_url {
         return Err(refused("prometheus address is not is url format"));
     }
+    let kind = match &query.range {
+        None => Kind::Instant,
+        Some(bounds) => Kind::Range {
+            start: range::bound("start", &bounds.start, now).map_err(|message| refused(&message))?,
+            end: range::bound("end", &bounds.end, now).map_err(|message| refused(&message))?,
+            step: bounds.step,
+        },
+    };
     Ok(Question {
         address,
+        kind,
         headers: headers(query, secrets).map_err(|message| refused(&message))?,
         limit: Duration::try_from(query.timeout).unwrap_or(Duration::ZERO),
         is_insecure: query.insecure,
@@ -144,11 +161,25 @@ async fn send(
     verb: Verb,
 ) -> Result<reqwest::Response, String> {
     let headers = question.headers.iter();
-    let builder = client.query(&question.promql).query("time", seconds(now.as_duration()));
-    let builder = headers.fold(builder, |builder, (name, value)| builder.header(name, value));
-    let sent = match verb {
-        Verb::Post => builder.post_raw().await,
-        Verb::Get => builder.get_raw().await,
+    let sent = match &question.kind {
+        Kind::Instant => {
+            let builder = client.query(&question.promql).query("time", seconds(now.as_duration()));
+            let builder = headers.fold(builder, |builder, (name, value)| builder.header(name, value));
+            match verb {
+                Verb::Post => builder.post_raw().await,
+                Verb::Get => builder.get_raw().await,
+            }
+        }
+        Kind::Range { start, end, step } => {
+            // The client knows bounds in whole seconds, which are enough for a range.
+            let builder =
+                client.query_range(&question.promql, start.as_secs(), end.as_secs(), step.as_secs_f64());
+            let builder = headers.fold(builder, |builder, (name, value)| builder.header(name, value));
+            match verb {
+                Verb::Post => builder.post_raw().await,
+                Verb::Get => builder.get_raw().await,
+            }
+        }
     };
     sent.map_err(|error| chain(&error))
 }

@@ -1,0 +1,294 @@
+//! One pass: look, decide, check, act, remember. The clock is read once.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{
+    lease::Term,
+    queue::{Due, Queue, Reason},
+    saying::{self, Said},
+};
+use crate::{
+    api::ProcessMemory,
+    apply::{
+        Executed, Halt, Observer, Sender, execute,
+        render::{self, Step, Versions, render},
+    },
+    clock,
+    decide::{
+        self,
+        invariants::{self, Violation},
+        observed::{Exposure, ExposureHistory, Observed, Settings},
+        plan::{Attempt, Plan, Remember, Tell},
+    },
+    domain::{Key, Uid},
+    observe::{Stores, Target, sampler::Sampler},
+    telemetry::Metrics,
+};
+
+/// Outcomes that are kept for one Rollout: more than one pass sends.
+const OUTCOMES: usize = 64;
+
+/// What passes share.
+pub struct Reconciler {
+    pub(super) stores: Arc<Stores>,
+    pub(super) sampler: Sampler,
+    pub(super) sender: Sender,
+    pub(super) queue: Arc<Queue>,
+    pub(super) settings: Settings,
+    pub(super) versions: Versions,
+    pub(super) metrics: Metrics,
+    /// `None` where nobody else can lead.
+    pub(super) term: Option<Term>,
+    pub(super) kept: Mutex<BTreeMap<Key, Kept>>,
+}
+
+/// What the process remembers of one Rollout. All of it may be lost.
+pub(super) struct Kept {
+    uid: Uid,
+    exposure: ExposureHistory,
+    last: Vec<Attempt>,
+    said: Option<Said>,
+}
+
+/// How a pass ended.
+struct Ended {
+    /// What to back off for; `None` when nothing failed.
+    failure: Option<String>,
+    is_urgent: bool,
+}
+
+impl Reconciler {
+    /// One pass, and what follows from it for the queue.
+    pub async fn pass(&self, due: Due) {
+        let began = clock::instant();
+        let ended = match &due.target {
+            Target::Rollout(key) => self.rollout(&due, key).await,
+            Target::Run(key) => self.run(&due, key).await,
+        };
+        let Some(ended) = ended else {
+            self.queue.forget(&due.target);
+            return;
+        };
+        let Key { namespace, name } = due.target.key();
+        self.metrics.pass(namespace, name, began.elapsed().as_secs_f64(), ended.failure.is_some());
+        match ended.failure {
+            None => self.queue.done(&due.target, ended.is_urgent),
+            Some(cause) => self.queue.failed(&due.target, &cause, ended.is_urgent),
+        }
+    }
+
+    /// `None` where the Rollout is gone.
+    async fn rollout(&self, due: &Due, key: &Key) -> Option<Ended> {
+        let now = self.sender.clock().now();
+        let Some(observed) = self.observe(key, now) else {
+            self.forget(&due.target, key);
+            return None;
+        };
+        let mut plan = decide::step(&observed, now);
+        let broken = invariants::check(&observed, &plan, now);
+        if !broken.is_empty() {
+            self.refuse(key, &mut plan, &broken);
+        }
+        self.sampler.want(&due.target, &plan.measure);
+        let executed = self.act(due, &plan, now).await;
+        self.keep(key, &observed, &plan, &executed);
+        let failure = broken.first().map(|violation| violation.rule.to_string()).or_else(|| cause(&executed));
+        self.wake(&due.target, &plan, &executed, now, failure.is_some());
+        Some(Ended { failure, is_urgent: plan.shed.weights.is_some() })
+    }
+
+    /// What a decision sees, with the present exposure noted.
+    fn observe(&self, key: &Key, now: Timestamp) -> Option<Observed> {
+        let mut observed = self.stores.snapshot(key, self.process_memory(key, now), self.settings)?;
+        let mut kept = self.kept();
+        let uid = observed.rollout.uid.clone();
+        let entry = kept.entry(key.clone()).or_insert_with(|| Kept::new(uid.clone(), now));
+        if entry.uid != uid {
+            // Another Rollout of the same name.
+            *entry = Kept::new(uid, now);
+        }
+        entry.exposure.note(now, Exposure::of(&observed), self.settings.data_plane_delay);
+        observed.exposure = entry.exposure.clone();
+        observed.last.clone_from(&entry.last);
+        Some(observed)
+    }
+
+    fn process_memory(&self, key: &Key, now: Timestamp) -> ProcessMemory {
+        let samples = self.stores.runs_of(key).into_iter().filter_map(|run| {
+            let samples = self.sampler.samples(&run.0);
+            (!samples.is_empty()).then_some((run.0, samples))
+        });
+        let (exposure, last) = match self.kept().get(key) {
+            Some(kept) => (kept.exposure.clone(), kept.last.clone()),
+            None => (ExposureHistory::begin(now), vec![]),
+        };
+        ProcessMemory { exposure, last, samples: samples.collect() }
+    }
+
+    /// A plan that breaks an invariant is not carried out, but for its shed.
+    fn refuse(&self, key: &Key, plan: &mut Plan, broken: &[Violation]) {
+        for violation in broken {
+            self.metrics.violation(violation.rule.into());
+            tracing::error!(
+                rollout.namespace = %key.namespace,
+                rollout.name = %key.name,
+                invariant.name = %violation.rule,
+                detail = %violation.detail,
+                "the plan for `{key}` breaks an invariant and is not carried out, but for its shed"
+            );
+        }
+        plan.memory = Remember::default();
+        plan.prepare.clear();
+        plan.expose.clear();
+        plan.retire.clear();
+        plan.tell.clear();
+    }
+
+    async fn act(&self, due: &Due, plan: &Plan, now: Timestamp) -> Executed {
+        let steps = render(plan, &self.versions, now);
+        if steps.is_empty() {
+            return Executed::default();
+        }
+        let acting = Acting { reconciler: self, due, now };
+        if !self.is_leading() {
+            return Executed { halted: Some(Halt::NotLeader), ..Executed::default() };
+        }
+        let executed = execute(&self.sender, &steps, &acting).await;
+        self.count(plan, &executed, now);
+        executed
+    }
+
+    fn is_leading(&self) -> bool {
+        self.term.as_ref().is_none_or(Term::is_running)
+    }
+
+    fn count(&self, plan: &Plan, executed: &Executed, now: Timestamp) {
+        let Key { namespace, name } = &plan.owner.key;
+        if let (Some(shed), Some(lowering)) = (executed.attempts.first(), &plan.shed.weights)
+            && let Some(mark) = &lowering.mark
+        {
+            let since = mark.verdict.at.min(now);
+            self.metrics.shed(namespace, name, shed.at.duration_since(since).as_secs_f64());
+        }
+        if executed.halted.is_none() {
+            for tell in &plan.tell {
+                if let Tell::Event(event) = tell {
+                    self.metrics.event(namespace, name, &event.kind.to_string(), &event.reason);
+                }
+            }
+        }
+    }
+
+    /// Keeps the last outcome of each action, and says what is new.
+    fn keep(&self, key: &Key, observed: &Observed, plan: &Plan, executed: &Executed) {
+        let mut kept = self.kept();
+        let Some(entry) = kept.get_mut(key) else { return };
+        saying::failures(key, &entry.last, executed);
+        for attempt in &executed.attempts {
+            entry.last.retain(|known| known.action != attempt.action);
+            entry.last.push(attempt.clone());
+        }
+        let surplus = entry.last.len().saturating_sub(OUTCOMES);
+        entry.last.drain(..surplus);
+        let said = Said::of(observed, plan);
+        if entry.said.as_ref() != Some(&said) {
+            said.log(key, observed, plan);
+            entry.said = Some(said);
+        }
+    }
+
+    pub(super) fn forget(&self, target: &Target, key: &Key) {
+        self.sampler.want(target, &std::collections::BTreeSet::new());
+        self.kept().remove(key);
+        self.metrics.forget(&key.namespace, &key.name);
+    }
+
+    /// A run that no Rollout controls.
+    async fn run(&self, due: &Due, key: &Key) -> Option<Ended> {
+        let now = self.sender.clock().now();
+        let Some(stored) = self.stores.run_alone(key) else {
+            self.sampler.want(&due.target, &std::collections::BTreeSet::new());
+            return None;
+        };
+        let samples = self.sampler.samples(&stored.uid.0);
+        let plan = super::alone::plan(&stored.slim.owned, &samples, now, self.settings.outage);
+        self.sampler.want(&due.target, &plan.measure);
+        let executed = self.act(due, &plan, now).await;
+        saying::failures(key, &[], &executed);
+        let failure = cause(&executed);
+        self.wake(&due.target, &plan, &executed, now, failure.is_some());
+        Some(Ended { failure, is_urgent: false })
+    }
+
+    /// Asks for the next pass. After a failure the pause of the queue counts, not a wish to go on at once.
+    fn wake(&self, target: &Target, plan: &Plan, executed: &Executed, now: Timestamp, has_failed: bool) {
+        let is_ours = executed.halted != Some(Halt::NotLeader);
+        if let Some(wake) = plan.wake.filter(|wake| is_ours && (!has_failed || wake.at > now)) {
+            self.queue.add_at(target, wake.at, Reason::Wake);
+        }
+    }
+
+    /// A poisoned lock is as good as any: no code that holds it can leave half a change behind.
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<Key, Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn new(uid: Uid, now: Timestamp) -> Self {
+        Self { uid, exposure: ExposureHistory::begin(now), last: vec![], said: None }
+    }
+}
+
+/// What to back off for. A plan that was overtaken, or is another replica's business, did not fail.
+fn cause(executed: &Executed) -> Option<String> {
+    let action = executed.failed.first()?;
+    let attempt = executed.attempts.iter().rev().find(|attempt| attempt.action == *action)?;
+    Some(format!("{action:?} {}", attempt.status))
+}
+
+/// What a running pass answers to `execute`.
+struct Acting<'a> {
+    reconciler: &'a Reconciler,
+    due: &'a Due,
+    now: Timestamp,
+}
+
+impl Observer for Acting<'_> {
+    fn halt(&self) -> Option<Halt> {
+        if !self.reconciler.is_leading() {
+            return Some(Halt::NotLeader);
+        }
+        is_set(&self.due.outdated).then_some(Halt::News)
+    }
+
+    fn again(&self, live: &Value) -> Option<Step> {
+        let Target::Rollout(key) = &self.due.target else { return None };
+        let process = self.reconciler.process_memory(key, self.now);
+        let stores = &self.reconciler.stores;
+        let observed = stores.snapshot_with(key, live, process, self.reconciler.settings)?;
+        let plan = decide::step(&observed, self.now);
+        let lowering = plan.shed.weights.as_ref()?;
+        Some(render::shed(lowering, &plan.owner, &self.reconciler.versions))
+    }
+
+    /// The watch will not tell of what is known already: the next look at it is asked for here.
+    fn returned(&self, object: Value) {
+        for call in self.reconciler.stores.overlay(object) {
+            self.reconciler.queue.add(&call.target, Reason::Change);
+        }
+    }
+}
+
+fn is_set(flag: &AtomicBool) -> bool {
+    flag.load(Ordering::SeqCst)
+}
