@@ -3,8 +3,8 @@
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::{arguments::Arguments, field};
-use crate::decide::analysis::{Part, Query, Text};
+use super::{arguments::Arguments, duration, field};
+use crate::decide::analysis::{Part, Query, Range, Text};
 
 /// Time for one answer where the metric does not say, in seconds, as in the reference.
 const DEFAULT_TIMEOUT_SECONDS: i64 = 30;
@@ -12,9 +12,6 @@ const DEFAULT_TIMEOUT_SECONDS: i64 = 30;
 /// Reads the provider. The outer error is a spec that cannot be carried out; the inner one makes each measurement an
 /// Error, as in the reference.
 pub(super) fn parse(wire: &Value, arguments: &Arguments) -> Result<Result<Query, String>, String> {
-    if wire.get("rangeQuery").is_some_and(|range| !range.is_null()) {
-        return Err("provider.prometheus.rangeQuery is not supported yet".to_owned());
-    }
     let address = field::given(wire, "address")?.map(|text| arguments.split(text.trim_end_matches('/')));
     refuse_unsupported_authentication(wire, address.as_ref())?;
     let timeout = field::integer(wire, "timeout")?.unwrap_or(DEFAULT_TIMEOUT_SECONDS);
@@ -35,8 +32,12 @@ pub(super) fn parse(wire: &Value, arguments: &Arguments) -> Result<Result<Query,
         // A fault of the spec: as an outage it would hold the rollout for ever.
         return Ok(Err("prometheus timeout of 0 leaves no time for an answer".to_owned()));
     }
+    let range = match range(wire, arguments)? {
+        Ok(range) => range,
+        Err(unreadable) => return Ok(Err(unreadable)),
+    };
     let timeout = SignedDuration::from_secs(timeout);
-    Ok(Ok(Query { address, promql, timeout, headers, basic_auth, insecure }))
+    Ok(Ok(Query { address, promql, timeout, range, headers, basic_auth, insecure }))
 }
 
 fn refuse_unsupported_authentication(wire: &Value, address: Option<&Text>) -> Result<(), String> {
@@ -58,6 +59,16 @@ fn headers(wire: &Value, arguments: &Arguments) -> Result<Vec<(String, Text)>, S
         Ok((name, arguments.split(field::text(header, "value")?.unwrap_or_default())))
     };
     field::list(wire, "headers")?.iter().map(header).collect()
+}
+
+/// Bounds are read when the query is sent, because they depend on when that is; an absent one is an error then.
+fn range(wire: &Value, arguments: &Arguments) -> Result<Result<Option<Range>, String>, String> {
+    let Some(range) = wire.get("rangeQuery").filter(|range| !range.is_null()) else { return Ok(Ok(None)) };
+    let text = |key: &str| Ok::<_, String>(arguments.checked(field::text(range, key)?.unwrap_or_default()));
+    let (start, end, step) = (text("start")?, text("end")?, text("step")?);
+    let step = duration::parse(&step);
+    let step = step.map_err(|error| format!("failed to parse rangeQuery.step as duration: {error}"));
+    Ok(step.map(|step| Some(Range { start, end, step })))
 }
 
 type BasicAuth = Option<(Text, Text)>;

@@ -70,7 +70,6 @@ fn evidence(metrics: &[Metric], status: &RunStatus, result: &MetricResult, verdi
     Evidence {
         metric: result.name.clone(),
         value: deciding.map(|measurement| measurement.value.clone()).unwrap_or_default(),
-        message: deciding.map(|measurement| measurement.message.clone()).unwrap_or_default(),
         limit: metric.map(limit).unwrap_or_default(),
         query: result.metadata.get(RESOLVED_QUERY).cloned().unwrap_or_default(),
         samples: result.count,

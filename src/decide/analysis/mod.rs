@@ -34,8 +34,8 @@ pub use self::{
     finish::finished,
     plan::{Cause, Evidence, Finished, Mark, MetricOutage, OutageMode, RunEvent, RunStep, RunWake, Want},
     run::{
-        Criterion, DEFAULT_RETENTION, Metric, NoData, OnNoData, Outcome, Part, Query, Run, Sample, SecretRef,
-        SpecError, Text, Ttl,
+        Criterion, DEFAULT_RETENTION, Metric, NoData, OnNoData, Outcome, Part, Query, Range, Run, Sample,
+        SecretRef, SpecError, Text, Ttl,
     },
     status::{
         FAILED_WITHOUT_DATA, Measurement, MetricResult, NO_DATA, NO_DATA_SINCE, OUTAGE, Phase,

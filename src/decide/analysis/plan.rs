@@ -8,9 +8,6 @@ use super::{
 };
 use crate::domain::verdict::Verdict;
 
-/// Longest value and longest message in a mark, in bytes.
-const MARKED_BYTES: usize = 160;
-
 /// What one pass over a run decided.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunStep {
@@ -157,8 +154,6 @@ pub struct Evidence {
     pub metric: String,
     /// The last deciding value as on the wire, for instance `0.08`; empty when there was none.
     pub value: String,
-    /// What the deciding measurement said; empty where a number says it all.
-    pub message: String,
     /// What should have held, for instance `result < 0.05`, or `not (result > 0.05)` for a failure condition.
     pub limit: String,
     /// The query, secrets masked.
@@ -190,24 +185,6 @@ pub struct Mark {
     pub no_data: bool,
     /// When the lost measurement was finished.
     pub at: Timestamp,
-}
-
-impl Finished {
-    /// What the shed mark must keep, so that the verdict can be booked after a crash; `None` where nothing is shed.
-    /// Texts are cut: the whole mark has to fit into 1 KiB.
-    pub fn mark(&self) -> Option<Mark> {
-        let evidence = self.evidence.as_ref()?;
-        let cut = |text: &str| text[..text.floor_char_boundary(MARKED_BYTES)].to_owned();
-        let sheds = matches!(self.verdict, Verdict::Failed | Verdict::Error);
-        Some(Mark {
-            metric: evidence.metric.clone(),
-            verdict: self.verdict,
-            value: cut(&evidence.value),
-            message: cut(&evidence.message),
-            no_data: self.cause == Cause::NoData,
-            at: evidence.failed_at.filter(|_| sheds)?,
-        })
-    }
 }
 
 impl RunStep {

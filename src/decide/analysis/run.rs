@@ -124,12 +124,25 @@ pub struct Query {
     pub promql: Text,
     /// Time for one answer, 30 s where the run says nothing; more than zero.
     pub timeout: SignedDuration,
+    /// Set for a range query.
+    pub range: Option<Range>,
     /// Set in this order, each replacing what was there.
     pub headers: Vec<(String, Text)>,
     /// User name and password; a header `Authorization` wins.
     pub basic_auth: Option<(Text, Text)>,
     /// True: the server's certificate is not checked.
     pub insecure: bool,
+}
+
+/// Bounds of a range query, read when it is sent: times as texts such as `now() - duration("1h")`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Range {
+    /// From when.
+    pub start: String,
+    /// Until when.
+    pub end: String,
+    /// Distance of the points.
+    pub step: SignedDuration,
 }
 
 /// Text that may hold secrets: they are filled in by the sampler, right before it asks, and nowhere else.

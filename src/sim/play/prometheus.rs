@@ -68,25 +68,17 @@ pub async fn serve(door: Door, script: Script, shutdown: CancellationToken) -> s
     Ok(url)
 }
 
-async fn query(
-    State(shared): State<Shared>,
-    Form(form): Form<BTreeMap<String, String>>,
-) -> impl IntoResponse {
+async fn query(State(shared): State<Shared>, Form(form): Form<BTreeMap<String, String>>) -> impl IntoResponse {
     let Some(promql) = form.get("query") else {
-        let error =
-            json!({"status": "error", "errorType": "bad_data", "error": "invalid parameter \"query\""});
+        let error = json!({"status": "error", "errorType": "bad_data", "error": "invalid parameter \"query\""});
         return (StatusCode::BAD_REQUEST, Json(error));
     };
     let is_scalar = promql.trim_start().starts_with("scalar(");
     let (value, at) = shared.door.with(|world| (value(world, &shared.script, promql), world.now()));
     let at = seconds(at);
     let data = match (is_scalar, value) {
-        (true, value) => {
-            json!({"resultType": "scalar", "result": [at, value.map_or("NaN".to_owned(), |v| v.to_string())]})
-        }
-        (false, Some(value)) => {
-            json!({"resultType": "vector", "result": [{"metric": {}, "value": [at, value.to_string()]}]})
-        }
+        (true, value) => json!({"resultType": "scalar", "result": [at, value.map_or("NaN".to_owned(), |v| v.to_string())]}),
+        (false, Some(value)) => json!({"resultType": "vector", "result": [{"metric": {}, "value": [at, value.to_string()]}]}),
         (false, None) => json!({"resultType": "vector", "result": []}),
     };
     (StatusCode::OK, Json(json!({"status": "success", "data": data})))
@@ -102,18 +94,12 @@ fn value(world: &World, script: &Script, promql: &str) -> Option<f64> {
     let runs = world.store().objects(Resource::AnalysisRuns).map(|(_, object)| run::parse(object));
     let asked = runs.filter(|run| !run.owned.run.status.phase.is_done()).find_map(|run| {
         let metrics = run.owned.run.metrics.as_ref().ok()?;
-        let asks =
-            |metric: &&Metric| metric.query.as_ref().is_ok_and(|query| query.promql.masked() == promql);
+        let asks = |metric: &&Metric| metric.query.as_ref().is_ok_and(|query| query.promql.masked() == promql);
         metrics.iter().find(asks).map(|metric| (metric.clone(), run.owned.hash.clone()))
     });
     let (metric, hash) = asked?;
-    let shares = world.actors.mesh.serving(&crate::sim::store::Key::new(
-        &script.virtual_service.namespace,
-        &script.virtual_service.name,
-    ));
-    let version = shares.iter().find(|share| {
-        share.share > 0.0 && Some(share.hash.as_str()) == hash.as_ref().map(|hash| hash.as_str())
-    })?;
+    let shares = world.actors.mesh.serving(&crate::sim::store::Key::new(&script.virtual_service.namespace, &script.virtual_service.name));
+    let version = shares.iter().find(|share| share.share > 0.0 && Some(share.hash.as_str()) == hash.as_ref().map(|hash| hash.as_str()))?;
     let behaviour = script.versions.get(&version.version).copied().unwrap_or(Behaviour::Good);
     fitting(&metric, behaviour, promql.trim_start().starts_with("scalar("))
 }
@@ -127,14 +113,10 @@ fn fitting(metric: &Metric, wanted: Behaviour, is_scalar: bool) -> Option<f64> {
     candidates.iter().copied().find(|number| {
         let value = if is_scalar { MetricValue::Float(*number) } else { MetricValue::Floats(vec![*number]) };
         let holds = |criterion: &Option<crate::decide::analysis::Criterion>| {
-            criterion.as_ref().map(|criterion| {
-                criterion.parsed.as_ref().ok().and_then(|condition| condition.evaluate(&value).ok())
-            })
+            criterion.as_ref().map(|criterion| criterion.parsed.as_ref().ok().and_then(|condition| condition.evaluate(&value).ok()))
         };
-        let is_bad =
-            holds(&metric.failure) == Some(Some(true)) || holds(&metric.success) == Some(Some(false));
-        let is_good =
-            !is_bad && (holds(&metric.success) != Some(None)) && (holds(&metric.failure) != Some(None));
+        let is_bad = holds(&metric.failure) == Some(Some(true)) || holds(&metric.success) == Some(Some(false));
+        let is_good = !is_bad && (holds(&metric.success) != Some(None)) && (holds(&metric.failure) != Some(None));
         match wanted {
             Behaviour::Bad => is_bad,
             Behaviour::Good => is_good,

@@ -63,10 +63,6 @@ fn the_checks_come_in_the_references_order_with_its_texts() {
             "provider \"job\" is not supported yet, only prometheus is",
         ),
         (
-            json!({"provider": {"prometheus": {"rangeQuery": {"start": "now()"}}}}),
-            "provider.prometheus.rangeQuery is not supported yet",
-        ),
-        (
             json!({"provider": {"prometheus": {"authentication": {"oauth2": {"tokenUrl": "https://t"}}}}}),
             "provider.prometheus.authentication.oauth2 is not supported yet",
         ),
@@ -190,6 +186,10 @@ fn a_secret_in_a_condition_is_refused() {
 fn a_provider_that_cannot_be_asked_makes_error_measurements_and_no_bad_spec() {
     let table = [
         (json!({"address": "prom:9090"}), "prometheus address is not is url format"),
+        (
+            json!({"rangeQuery": {"start": "now()", "end": "now()", "step": "x"}}),
+            "failed to parse rangeQuery.step as duration: time: invalid duration \"x\"",
+        ),
         (json!({"timeout": 0}), "prometheus timeout of 0 leaves no time for an answer"),
         (json!({"timeout": -1}), "prometheus timeout should not be negative"),
         (
@@ -201,6 +201,15 @@ fn a_provider_that_cannot_be_asked_makes_error_measurements_and_no_bad_spec() {
         let metric = one(json!({"provider": {"prometheus": prometheus}})).unwrap();
         assert_eq!(metric.query, Err(text.to_owned()));
     }
+}
+
+#[test]
+fn a_range_query_keeps_its_bounds_as_text() {
+    let range = json!({"start": "now() - duration(\"{{args.back}}\")", "end": "now()", "step": "1m"});
+    let query = query(json!({"query": "up", "rangeQuery": range}), json!([{"name": "back", "value": "1h"}]));
+    let range = query.range.unwrap();
+    assert_eq!((range.start.as_str(), range.end.as_str()), ("now() - duration(\"1h\")", "now()"));
+    assert_eq!(range.step.as_secs(), 60);
 }
 
 #[test]

@@ -45,6 +45,7 @@ pub(super) fn metric(name: &str) -> Metric {
             address: None,
             promql: Text::plain("errors"),
             timeout: seconds(30),
+            range: None,
             headers: vec![],
             basic_auth: None,
             insecure: false,
