@@ -103,7 +103,8 @@ fn play(args: &Args) -> Result<Vec<String>, Failure> {
     write!(out, "{}", narrate::epilogue(&played))?;
     if args.out.is_some() {
         let answers = played.answers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        let entries = played.door.with(|world| timeline::timeline(world.log(), &answers, &cast.services.canary));
+        let entries =
+            played.door.with(|world| timeline::timeline(world.log(), &answers, &cast.services.canary));
         std::fs::write(folder.join("timeline.json"), serde_json::to_vec_pretty(&timeline::print(&entries))?)?;
         std::fs::write(folder.join("slack.json"), serde_json::to_vec_pretty(&played.slack)?)?;
         writeln!(out, "\nLeft in {}: timeline.json, repo.git, slack.json", folder.display())?;

@@ -1,5 +1,6 @@
 //! The verbs of the command line. The only room, with `main`, that reads arguments and environment.
 
+pub mod condition;
 use std::process::ExitCode;
 
 pub mod controller;
@@ -18,6 +19,7 @@ pub struct Line {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    Condition(condition::Args),
     Controller(Box<controller::Args>),
     Crds(crds::Args),
     Demo(demo::Args),
@@ -28,11 +30,12 @@ enum Verb {
 
 impl Line {
     /// Runs the verb.
-    pub fn run(&self) -> ExitCode {
-        match &self.verb {
-            Verb::Controller(args) => controller::run(args),
-            Verb::Crds(args) => crds::run(args),
-            Verb::Demo(args) => demo::run(args),
+    pub fn run(self) -> ExitCode {
+        match self.verb {
+            Verb::Condition(args) => condition::run(args),
+            Verb::Controller(args) => controller::run(&args),
+            Verb::Crds(args) => crds::run(&args),
+            Verb::Demo(args) => demo::run(&args),
             Verb::GitTransfer => transfer::run(),
         }
     }

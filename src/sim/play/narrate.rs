@@ -112,8 +112,12 @@ impl Narrator {
             },
             ("controller", "rollouts/status") => self.phase(body).into_iter().collect(),
             ("gitops-engine", "rollouts") => {
-                let image = body.pointer("/spec/template/spec/containers/0/image").and_then(|image| image.as_str());
-                image.map(|image| ("gitops", format!("the engine applies {}", tag(image)))).into_iter().collect()
+                let image =
+                    body.pointer("/spec/template/spec/containers/0/image").and_then(|image| image.as_str());
+                image
+                    .map(|image| ("gitops", format!("the engine applies {}", tag(image))))
+                    .into_iter()
+                    .collect()
             }
             ("gitops", "selfheals/status") => self.healing(body),
             _ => vec![],
@@ -129,7 +133,9 @@ impl Narrator {
     }
 
     fn healing(&mut self, body: &serde_json::Value) -> Vec<(&'static str, String)> {
-        let Some(phase) = body.pointer("/status/phase").and_then(|phase| phase.as_str()) else { return vec![] };
+        let Some(phase) = body.pointer("/status/phase").and_then(|phase| phase.as_str()) else {
+            return vec![];
+        };
         let mut lines = vec![("self-heal", phase.to_owned())];
         let commits = engine::history(&self.repository).unwrap_or_default();
         if phase == "Pushed"
@@ -137,7 +143,10 @@ impl Narrator {
             && let Some(commit) = commits.first()
         {
             self.known_commits = commits.len();
-            lines.push(("git", format!("{} by {} <{}>", first_line(&commit.message), commit.author, commit.email)));
+            lines.push((
+                "git",
+                format!("{} by {} <{}>", first_line(&commit.message), commit.author, commit.email),
+            ));
             let changed = commit.patch.lines().filter(|line| line.starts_with(['+', '-']));
             lines.extend(changed.map(|line| ("", line.to_owned())));
         }
@@ -149,7 +158,12 @@ impl Narrator {
         let canary = self.weight.unwrap_or(0).clamp(0, 100);
         let cells = usize::try_from(canary * 40 / 100).unwrap_or(0);
         let (old, new) = self.cast.versions();
-        format!("{}{}  stable side {:>3} %, canary side {canary:>3} %   ({old} -> {new})", "█".repeat(40 - cells), "░".repeat(cells), 100 - canary)
+        format!(
+            "{}{}  stable side {:>3} %, canary side {canary:>3} %   ({old} -> {new})",
+            "█".repeat(40 - cells),
+            "░".repeat(cells),
+            100 - canary
+        )
     }
 }
 

@@ -231,7 +231,10 @@ fn controller(
         passes: 10,
         resync: Duration::from_secs(900),
         lease: None,
-        metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
+        // On the stage the notifier is a process of its own, so that the store tells their requests apart.
+        notify: None,
+        page: control::Page::new(Metrics::new(env!("CARGO_PKG_VERSION"))),
+        health: None,
     };
     let run = control::run(door.client("controller"), clock, config, shutdown.clone());
     tasks.spawn(async move {
