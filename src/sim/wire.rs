@@ -56,7 +56,7 @@ pub(super) fn view(parts: &http::request::Parts, request: &Request) -> View {
             let include = request.query.iter().find(|(key, _)| key == "includeObject");
             Some((target.resource, include.map(|(_, value)| value.clone()).unwrap_or_default()))
         }
-        Route::Objects(_) | Route::Discovery(_) | Route::Unknown(_) => None,
+        Route::Objects(_) | Route::Discovery(_) | Route::NoPart(..) | Route::Unknown(_) => None,
     };
     View { table }
 }
@@ -81,10 +81,8 @@ fn read_body(kind: &str, body: &[u8]) -> Result<Body, Refusal> {
             Ok(if kind == "application/yaml" { Body::Json(value) } else { Body::Apply(value) })
         }
         _ => Err(unsupported_media_type(&[
-            "application/json",
             "application/json-patch+json",
             "application/merge-patch+json",
-            "application/strategic-merge-patch+json",
             "application/apply-patch+yaml",
         ])),
     }

@@ -26,6 +26,9 @@ impl Store {
                 Answer::Response(discovery::answer(&document))
             }
             Route::Discovery(_) => Answer::Response(status::method_not_allowed()),
+            Route::NoPart(resource, name) => {
+                Answer::Response(status::not_found(resource.definition(), &name))
+            }
             Route::Unknown(built_in) => Answer::Response(status::no_such_path(built_in)),
         }
     }
@@ -77,6 +80,7 @@ impl Store {
         let namespace = match (&target.namespace, target.resource.definition().namespaced) {
             (Some(namespace), _) => namespace.clone(),
             (None, false) => String::new(),
+            (None, true) if target.resource.definition().custom => return Err(status::no_such_path(false)),
             (None, true) => return Err(status::method_not_allowed()),
         };
         let created = self.create(target.resource, &namespace, object.clone(), by)?;

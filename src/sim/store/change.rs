@@ -169,6 +169,8 @@ fn check_apply(definition: &Definition, query: &Query<'_>, config: &Value, key: 
         refusal.body["message"] = json!(
             "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch"
         );
+        refusal.body["details"]["group"] = json!("meta.k8s.io");
+        refusal.body["details"]["kind"] = json!("PatchOptions");
         return Err(refusal);
     }
     if config.pointer("/metadata/managedFields").and_then(Value::as_array).is_some_and(|all| !all.is_empty())

@@ -14,6 +14,7 @@ const FILLED: &[(Resource, Fill)] = &[
     (Resource::Services, service),
     (Resource::Secrets, secret),
     (Resource::Namespaces, namespace),
+    (Resource::Events, event),
 ];
 
 /// Fills in the defaults of a kind, at creation and at every update. Custom kinds have none.
@@ -73,12 +74,8 @@ fn pod(object: &mut Value) {
 }
 
 fn template(object: &mut Value) {
-    let labels = object.pointer("/spec/template/metadata/labels").cloned();
     if let Some(spec) = child(object, &["spec", "template", "spec"]) {
         pod_spec(spec);
-    }
-    if let (Some(labels), Some(metadata)) = (labels, child(object, &["metadata"])) {
-        metadata.entry("labels").or_insert(labels);
     }
 }
 
@@ -196,8 +193,6 @@ fn service(object: &mut Value) {
         ("type", json!("ClusterIP")),
         ("sessionAffinity", json!("None")),
         ("internalTrafficPolicy", json!("Cluster")),
-        ("ipFamilies", json!(["IPv4"])),
-        ("ipFamilyPolicy", json!("SingleStack")),
     ] {
         set(object, &["spec"], field, value);
     }
@@ -231,6 +226,17 @@ pub fn base64(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+/// Fields that are printed even when nobody set them.
+fn event(object: &mut Value) {
+    for field in ["eventTime", "firstTimestamp", "lastTimestamp"] {
+        set(object, &[], field, Value::Null);
+    }
+    for field in ["reportingComponent", "reportingInstance"] {
+        set(object, &[], field, json!(""));
+    }
+    set(object, &[], "source", json!({}));
 }
 
 fn namespace(object: &mut Value) {
@@ -278,7 +284,6 @@ mod tests {
                 "restartPolicy": "Always", "terminationGracePeriodSeconds": 30, "dnsPolicy": "ClusterFirst",
                 "securityContext": {}, "schedulerName": "default-scheduler"})
         );
-        assert_eq!(object["metadata"]["labels"], json!({"app": "shop"}));
     }
 
     #[test]

@@ -219,7 +219,8 @@ impl FieldSet {
                     }
                 }
                 ListKind::Keyed(keys) => {
-                    self.member |= containers;
+                    // Every pod has containers, so that nobody owns their list.
+                    self.member |= containers && path.last() != Some(&"containers");
                     for item in items {
                         let child = self.below.entry(entry_step(keys, item)).or_default();
                         child.member = true;
@@ -241,7 +242,9 @@ impl FieldSet {
 fn is_structure(custom: bool, path: &[&str]) -> bool {
     match path {
         [] | ["metadata"] => true,
-        ["spec" | "status"] | ["spec", "template"] | ["spec", "template", "spec" | "metadata"] => !custom,
+        ["spec" | "status" | "source"]
+        | ["spec", "template" | "strategy"]
+        | ["spec", "template", "spec" | "metadata"] => !custom,
         _ => false,
     }
 }

@@ -22,7 +22,10 @@ pub(super) enum PatchError {
 /// `Malformed` or `DoesNotApply`; the document is then half changed and to be thrown away.
 pub(super) fn json_patch(document: &mut Value, operations: &Value) -> Result<(), PatchError> {
     let operations = operations.as_array().ok_or_else(|| {
-        PatchError::Malformed("json: cannot unmarshal object into Go value of type jsonpatch.Patch".into())
+        PatchError::Malformed(
+            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
+                .into(),
+        )
     })?;
     operations.iter().try_for_each(|operation| apply_operation(document, operation))
 }
@@ -45,7 +48,7 @@ fn apply_operation(document: &mut Value, operation: &Value) -> Result<(), PatchE
             let copied = entry(parent, &key)?.cloned().ok_or(PatchError::DoesNotApply)?;
             add(document, path, copied)
         }
-        other => Err(PatchError::Malformed(format!("Unexpected kind: {other}"))),
+        _ => Err(PatchError::DoesNotApply),
     }
 }
 

@@ -8,6 +8,8 @@ pub enum Route {
     Objects(Target),
     /// `/version`, `/healthz`, `/api`, `/apis`, `/apis/<group>`, `/apis/<group>/<version>`.
     Discovery(Discovery),
+    /// A part that the kind does not have.
+    NoPart(Resource, String),
     /// Nothing is served there; `true` where a built-in group would answer.
     Unknown(bool),
 }
@@ -88,7 +90,10 @@ fn objects(group: &str, version: &str, rest: &[&str]) -> Route {
     };
     let definition = resource.definition();
     let Some((name, part)) = object_and_part(definition, tail) else {
-        return Route::Unknown(!definition.custom);
+        return match tail {
+            [name, _] if definition.custom => Route::NoPart(resource, (*name).to_owned()),
+            _ => Route::Unknown(!definition.custom),
+        };
     };
     // An object of a namespaced kind is only served below its namespace; the collection is also served above.
     if namespace.is_some() != definition.namespaced && (namespace.is_some() || name.is_some()) {
@@ -130,7 +135,7 @@ mod tests {
     fn target(path: &str) -> Target {
         match route(path) {
             Route::Objects(target) => target,
-            Route::Discovery(_) | Route::Unknown(_) => panic!("{path}"),
+            Route::Discovery(_) | Route::NoPart(..) | Route::Unknown(_) => panic!("{path}"),
         }
     }
 
@@ -150,7 +155,6 @@ mod tests {
     #[test]
     fn what_is_not_served_is_unknown() {
         for (path, built_in) in [
-            ("/apis/argoproj.io/v1alpha1/namespaces/shop/analysisruns/a/status", false),
             ("/apis/argoproj.io/v1alpha1/rollouts/cart", false),
             ("/api/v1/unheardofs", true),
             ("/apis/nobody.example/v1/things", false),

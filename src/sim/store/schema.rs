@@ -50,7 +50,8 @@ pub(super) fn list_kind(custom: bool, path: &Path<'_>) -> ListKind {
 /// True where the map at `path` is replaced whole.
 pub(super) fn is_atomic_map(custom: bool, path: &Path<'_>) -> bool {
     if custom {
-        return false;
+        // A label selector is atomic in every schema that has one.
+        return matches!(path, ["spec", "selector"]);
     }
     matches!(path, ["spec", "selector"] | ["spec" | "template", .., "nodeSelector"] | ["involvedObject"])
         || matches!(path.last(), Some(&("labelSelector" | "fieldRef" | "secretKeyRef" | "configMapKeyRef")))

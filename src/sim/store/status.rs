@@ -94,7 +94,7 @@ pub(super) fn conflict_because(definition: &Definition, name: &str, why: &str) -
     failure(409, "Conflict", &message, details(definition, name).into())
 }
 
-/// 409 of a precondition on uid or resourceVersion; `what` is `UID` or `ResourceVersion`.
+/// 409 of a DELETE whose precondition fails; `what` is `UID` or `ResourceVersion`.
 pub(super) fn precondition(
     definition: &Definition,
     name: &str,
@@ -102,8 +102,43 @@ pub(super) fn precondition(
     wanted: &str,
     live: &str,
 ) -> Refusal {
-    let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {live}");
+    let became = if what == "UID" { "deleted and then recreated" } else { "modified" };
+    let message = format!(
+        "Operation cannot be fulfilled on {} \"{name}\": the {what} in the precondition ({wanted}) does not match the \
+         {what} in record ({live}). The object might have been {became}",
+        definition.qualified_kind()
+    );
+    let mut about = details(definition, name);
+    about.insert("kind".into(), definition.kind.into());
+    failure(409, "Conflict", &message, about.into())
+}
+
+/// 409 of an update whose uid is another object's.
+pub(super) fn other_uid(
+    definition: &Definition,
+    namespace: &str,
+    name: &str,
+    wanted: &str,
+    live: &str,
+) -> Refusal {
+    let group = if definition.custom { format!("{}/", definition.group) } else { String::new() };
+    let namespace = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: /registry/{group}{}/{namespace}{name}, ResourceVersion: 0, \
+         AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted}, UID in object meta: {live}",
+        definition.plural
+    );
     conflict_because(definition, name, &why)
+}
+
+/// 422 of an update without a resourceVersion where the kind wants one.
+pub(super) fn version_required(definition: &Definition, name: &str) -> Refusal {
+    let cause = Cause::invalid("metadata.resourceVersion", "0", "must be specified for an update");
+    let mut refusal = invalid(definition, name, &[cause]);
+    let message = refusal.message().replacen(&definition.qualified_kind(), &definition.qualified(), 1);
+    refusal.body["message"] = message.into();
+    refusal.body["details"]["kind"] = definition.plural.into();
+    refusal
 }
 
 /// 422 of an object that does not validate.
@@ -184,7 +219,7 @@ pub fn unsupported_media_type(accepted: &[&str]) -> Refusal {
         "the body of the request was in an unknown format - accepted media types include: {}",
         accepted.join(", ")
     );
-    failure(415, "UnsupportedMediaType", &message, json!({}))
+    failure(415, "UnsupportedMediaType", &message, Value::Null)
 }
 
 /// 500 without a reason, as the server answers errors that it has no type for.

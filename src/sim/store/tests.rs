@@ -142,7 +142,9 @@ fn what_is_missing_is_not_found() {
     assert_eq!((missing.status, missing.message()), (404, "pods \"a\" not found"));
     assert_eq!(missing.body["details"], json!({"name": "a", "kind": "pods"}));
     let no_status = send(&mut store, Method::Get, &format!("{RUNS}/a/status"), Body::Empty);
-    assert_eq!(no_status.body, json!("404 page not found\n"));
+    assert_eq!((no_status.status, no_status.message()), (404, "analysisruns.argoproj.io \"a\" not found"));
+    let custom = send(&mut store, Method::Get, "/apis/argoproj.io/v1alpha1/nothings", Body::Empty);
+    assert_eq!(custom.body, json!("404 page not found\n"));
     let built_in = send(&mut store, Method::Get, "/api/v1/nothings", Body::Empty);
     assert_eq!(built_in.message(), "the server could not find the requested resource");
 }

@@ -122,7 +122,7 @@ fn json_type(value: &Value) -> &'static str {
 const IMMUTABLE: &[(Resource, &str, &str, &str)] = &[
     (Resource::ReplicaSets, "/spec/selector", "spec.selector", "field is immutable"),
     (Resource::Deployments, "/spec/selector", "spec.selector", "field is immutable"),
-    (Resource::Rollouts, "/spec/selector", "spec.selector", "Value is immutable"),
+    (Resource::Rollouts, "/spec/selector", "spec.selector", ".spec.selector is immutable"),
     (Resource::SelfHeals, "/spec", "spec", "Value is immutable"),
 ];
 
@@ -134,6 +134,7 @@ const CHECKED: &[(Resource, Check)] = &[
     (Resource::Deployments, workload),
     (Resource::Services, service),
     (Resource::Pods, pod),
+    (Resource::Events, event),
 ];
 
 fn content(resource: Resource, object: &Value, live: Option<&Value>, causes: &mut Vec<Cause>) {
@@ -144,7 +145,11 @@ fn content(resource: Resource, object: &Value, live: Option<&Value>, causes: &mu
     for (_, pointer, field, why) in IMMUTABLE.iter().filter(|(kind, ..)| *kind == resource) {
         let (before, after) = (live.pointer(pointer), object.pointer(pointer));
         if before.is_some() && before != after {
-            causes.push(Cause::invalid(field, &after.unwrap_or(&Value::Null).to_string(), why));
+            let shown = match after {
+                Some(Value::Object(_)) if resource.definition().custom => "\"object\"".to_owned(),
+                after => after.unwrap_or(&Value::Null).to_string(),
+            };
+            causes.push(Cause::invalid(field, &shown, why));
         }
     }
 }
@@ -158,6 +163,14 @@ fn service(object: &Value, causes: &mut Vec<Cause>) {
     let ports = object.pointer("/spec/ports").and_then(Value::as_array);
     if !portless && ports.is_none_or(Vec::is_empty) {
         causes.push(missing("spec.ports"));
+    }
+}
+
+fn event(object: &Value, causes: &mut Vec<Cause>) {
+    let about = text(object, "/involvedObject/namespace");
+    if !about.is_empty() && about != text(object, "/metadata/namespace") {
+        let field = "involvedObject.namespace";
+        causes.push(Cause::invalid(field, &format!("{about:?}"), "does not match event.namespace"));
     }
 }
 

@@ -11,8 +11,8 @@ use super::{
     resource::{Generation, Resource},
     route::Part,
     status::{
-        Cause, Refusal, already_exists, conflict, internal, invalid, namespace_terminating, not_found,
-        precondition,
+        Refusal, already_exists, conflict, internal, namespace_terminating, not_found, other_uid,
+        version_required,
     },
     text, validate,
 };
@@ -66,7 +66,6 @@ impl Store {
             drop_nulls(&mut object);
         }
         defaults::fill(resource, &mut object);
-        self.allocate(resource, &mut object);
         if let Some(status) = defaults::initial_status(resource, &object, &self.stamp())
             && let Some(fields) = object.as_object_mut()
         {
@@ -78,6 +77,7 @@ impl Store {
         }
         self.stamp_new(resource, &mut object);
         self.track(resource, None, &mut object, by);
+        self.allocate(resource, &mut object);
         if by.dry_run {
             return Ok(Arc::new(object));
         }
@@ -125,7 +125,8 @@ impl Store {
             return Ok(Arc::new(object));
         }
         if is_released(&object) {
-            return Ok(self.commit(resource, key.clone(), None));
+            self.commit(resource, key.clone(), None);
+            return Ok(Arc::new(object));
         }
         Ok(self.commit(resource, key.clone(), Some(object)))
     }
@@ -217,24 +218,22 @@ impl Store {
         }
     }
 
+    /// What the server gives a Service of its own accord; nobody owns these fields.
     fn allocate(&mut self, resource: Resource, object: &mut Value) {
-        let wants_address = resource == Resource::Services
-            && text(object, "/spec/clusterIP").is_empty()
-            && text(object, "/spec/type") != "ExternalName";
-        if wants_address {
+        if resource != Resource::Services || text(object, "/spec/type") == "ExternalName" {
+            return;
+        }
+        if text(object, "/spec/clusterIP").is_empty() {
             self.service_addresses += 1;
             let number = self.service_addresses;
             let address = format!("10.96.{}.{}", number / 250 % 256, number % 250 + 1);
             object["spec"]["clusterIP"] = json!(address);
         }
-        if resource == Resource::Services {
-            let address = object.pointer("/spec/clusterIP").cloned();
-            if let (Some(address), Some(spec)) =
-                (address, object.get_mut("spec").and_then(Value::as_object_mut))
-            {
-                spec.insert("clusterIPs".into(), json!([address]));
-            }
-        }
+        let address = object["spec"]["clusterIP"].clone();
+        let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
+        spec.insert("clusterIPs".into(), json!([address]));
+        spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
+        spec.entry("ipFamilyPolicy").or_insert_with(|| json!("SingleStack"));
     }
 
     fn track(&self, resource: Resource, live: Option<&Value>, object: &mut Value, by: By<'_>) {
@@ -268,15 +267,14 @@ fn check_identity(resource: Resource, key: &Key, live: &Value, object: &Value) -
     let current = text(live, "/metadata/resourceVersion");
     if version.is_empty() || version == "0" {
         if !definition.unconditional_update {
-            let cause = Cause::invalid("metadata.resourceVersion", "0", "must be specified for an update");
-            return Err(invalid(definition, &key.name, &[cause]));
+            return Err(version_required(definition, &key.name));
         }
     } else if version != current {
         return Err(conflict(definition, &key.name));
     }
     let (uid, live_uid) = (text(object, "/metadata/uid"), text(live, "/metadata/uid"));
     if !uid.is_empty() && uid != live_uid {
-        return Err(precondition(definition, &key.name, "UID", uid, live_uid));
+        return Err(other_uid(definition, &key.namespace, &key.name, uid, live_uid));
     }
     Ok(())
 }
@@ -341,7 +339,7 @@ fn keep_allocated(resource: Resource, live: &Value, object: &mut Value) {
         return;
     }
     let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
-    for field in ["clusterIP", "clusterIPs"] {
+    for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
         if let Some(value) = live.pointer(&format!("/spec/{field}")) {
             spec.entry(field).or_insert_with(|| value.clone());
         }
