@@ -5,41 +5,64 @@ use std::{net::TcpListener, time::Duration};
 use serde_json::json;
 use serin::{
     api::http::{Body, Method, Request},
-    sim::fault::Intercept,
+    sim::{engine, fault::Intercept},
 };
 
 use super::{
     Remote,
     daemon::Daemon,
+    person,
     shop::{FILE, Shop, manifest, remote},
 };
 
 /// What a write of a SelfHeal's status says its reason is.
 fn reason(request: &Request) -> Option<&str> {
-    match &request.body {
-        Body::Merge(body) if request.method == Method::Patch => body["status"]["reason"].as_str(),
-        _ => None,
-    }
+    let Body::Merge(body) = &request.body else { return None };
+    (request.method == Method::Patch).then(|| body["status"]["reason"].as_str())?
+}
+
+/// Does `act` before each write of a status with this reason.
+fn before(shop: &Shop, when: &'static str, mut act: impl FnMut() -> Intercept + Send + 'static) {
+    shop.door.with(|world| {
+        let act = move |request: &mut Request, _: &str| match reason(request) {
+            Some(reason) if reason == when => act(),
+            Some(_) | None => Intercept::Pass,
+        };
+        world.intercept(Box::new(act));
+    });
+}
+
+/// Lets the lane push and dies before it can write that it did.
+async fn push_and_crash(shop: &Shop) {
+    before(shop, "WaitingForEngine", || Intercept::Crash);
+    let lane = shop.run();
+    shop.crashes().await;
+    lane.end().await;
+}
+
+/// Ends the crash: the next lane that is run is answered.
+fn revive(shop: &Shop) {
+    shop.door.with(|world| {
+        world.intercept(Box::new(|_, _| Intercept::Pass));
+        world.revive("gitops");
+    });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_branch_that_moves_before_each_push_is_decided_anew_each_time() {
-    let (remote, pusher) = (remote(), std::sync::Arc::new(std::sync::Mutex::new(3)));
+    let remote = remote();
     let shop = Shop::rolled_back(&remote);
-    let (path, left) = (remote.path(), pusher.clone());
+    let (path, mut left) = (remote.path(), 3);
+    // The count of tries is written between the decision and the push; the reason only when it changes.
     shop.door.with(|world| {
         world.intercept(Box::new(move |request, _| {
-            let mut left = left.lock().unwrap();
-            // Between the decision and its push.
-            if request.path.ends_with("/status") && request.method == Method::Patch && *left > 0 {
-                if let Body::Merge(body) = &request.body
-                    && body["status"]["attempts"].is_i64()
-                {
-                    *left -= 1;
-                    let file = format!("other-{left}.yaml");
-                    serin::sim::engine::commit(&path, &[(&file, "x: 1\n")], "Go on", super::person())
-                        .unwrap();
-                }
+            if let Body::Merge(body) = &request.body
+                && body["status"]["attempts"].is_i64()
+                && left > 0
+            {
+                left -= 1;
+                let file = format!("other-{left}.yaml");
+                engine::commit(&path, &[(&file, "x: 1\n")], "Go on", person()).unwrap();
             }
             Intercept::Pass
         }));
@@ -47,11 +70,10 @@ async fn a_branch_that_moves_before_each_push_is_decided_anew_each_time() {
     let lane = shop.run();
     let status = shop.stands("Pushed", "WaitingForEngine").await;
     lane.end().await;
-    assert_eq!(*pusher.lock().unwrap(), 0);
     assert_eq!(status["attempts"], 4);
     assert_eq!(Shop::reverts(&remote).len(), 1);
     assert_eq!((remote.file(FILE), remote.file("other-0.yaml")), (manifest("v1.1.0"), "x: 1\n".into()));
-    assert_eq!(serin::sim::engine::history(&remote.path()).unwrap().len(), 5, "no commit was lost");
+    assert_eq!(engine::history(&remote.path()).unwrap().len(), 5, "no commit was lost");
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,14 +81,9 @@ async fn a_person_who_fixes_it_between_the_decision_and_the_push_wins() {
     let remote = remote();
     let shop = Shop::rolled_back(&remote);
     let path = remote.path();
-    shop.door.with(|world| {
-        world.intercept(Box::new(move |request, _| {
-            if reason(request) == Some("Pushing") {
-                let fixed = manifest("v1.2.1");
-                serin::sim::engine::commit(&path, &[(FILE, &fixed)], "Fix", super::person()).unwrap();
-            }
-            Intercept::Pass
-        }));
+    before(&shop, "Pushing", move || {
+        engine::commit(&path, &[(FILE, &manifest("v1.2.1"))], "Fix", person()).unwrap();
+        Intercept::Pass
     });
     let lane = shop.run();
     shop.stands("Superseded", "ThirdValue").await;
@@ -79,15 +96,7 @@ async fn a_person_who_fixes_it_between_the_decision_and_the_push_wins() {
 async fn a_crash_between_push_and_status_ends_in_one_commit() {
     let remote = remote();
     let shop = Shop::rolled_back(&remote);
-    shop.door.with(|world| {
-        world.intercept(Box::new(|request, _| match reason(request) {
-            Some("WaitingForEngine") => Intercept::Crash,
-            Some(_) | None => Intercept::Pass,
-        }));
-    });
-    let lane = shop.run();
-    shop.crashes().await;
-    lane.end().await;
+    push_and_crash(&shop).await;
     let [pushed] = Shop::reverts(&remote).try_into().unwrap();
     assert_eq!(
         (shop.status()["phase"].clone(), shop.status()["commit"].clone()),
@@ -96,10 +105,7 @@ async fn a_crash_between_push_and_status_ends_in_one_commit() {
     // By the time of the restart the engine has applied the revert, and somebody else has committed.
     shop.now_runs("v1.1.0", "good1");
     remote.commit(&[("other.yaml", "x: 1\n")], "Go on");
-    shop.door.with(|world| {
-        world.intercept(Box::new(|_, _| Intercept::Pass));
-        world.revive("gitops");
-    });
+    revive(&shop);
     let lane = shop.run();
     let status = shop.stands("Synced", "Healthy").await;
     lane.end().await;
@@ -111,20 +117,9 @@ async fn a_crash_between_push_and_status_ends_in_one_commit() {
 async fn a_revert_that_somebody_wrote_over_is_not_repeated() {
     let remote = remote();
     let shop = Shop::rolled_back(&remote);
-    shop.door.with(|world| {
-        world.intercept(Box::new(|request, _| match reason(request) {
-            Some("WaitingForEngine") => Intercept::Crash,
-            Some(_) | None => Intercept::Pass,
-        }));
-    });
-    let lane = shop.run();
-    shop.crashes().await;
-    lane.end().await;
+    push_and_crash(&shop).await;
     remote.commit(&[(FILE, &manifest("v1.2.0"))], "Bump, by a bot");
-    shop.door.with(|world| {
-        world.intercept(Box::new(|_, _| Intercept::Pass));
-        world.revive("gitops");
-    });
+    revive(&shop);
     let lane = shop.run();
     let status = shop.stands("Blocked", "RevertOverwritten").await;
     lane.end().await;
