@@ -1,8 +1,11 @@
+//! The one binary.
+
 use std::process::ExitCode;
 
+use clap::Parser;
+
 fn main() -> ExitCode {
-    match std::env::args().nth(1).as_deref() {
-        Some("git-transfer") => serin::cli::transfer::run(),
-        Some(_) | None => ExitCode::FAILURE,
-    }
+    // Fails only where one is installed already, and that is the same one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    serin::cli::Line::parse().run()
 }

@@ -1,6 +1,12 @@
-//! The Git lane with the real program: transfers run in `serin git-transfer` against real bare repositories.
+//! The Git lane with the real program: transfers run in `serin git-transfer` against real bare repositories, and the
+//! whole lane runs on the embedded world's API server.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 use std::{
     path::{Path, PathBuf},
@@ -8,10 +14,17 @@ use std::{
 };
 
 use git2::{Oid, Repository};
-use serin::gitops::transfer::Transfer;
+use jiff::Timestamp;
+use serin::{
+    gitops::transfer::Transfer,
+    sim::engine::{self, Author},
+};
 
 mod daemon;
+mod lane;
+mod shop;
 mod transfers;
+mod troubles;
 
 /// A bare repository in a folder of its own, with one commit on `main`.
 struct Remote {
@@ -21,8 +34,7 @@ struct Remote {
 impl Remote {
     fn new(files: &[(&str, &str)]) -> Self {
         let remote = Self { folder: tempfile::tempdir().unwrap() };
-        Repository::init_bare(remote.path()).unwrap();
-        remote.commit(files, "Begin");
+        engine::seed(&remote.path(), files, person()).unwrap();
         remote
     }
 
@@ -40,20 +52,7 @@ impl Remote {
 
     /// A commit on `main` by a person, on top of what is there.
     fn commit(&self, files: &[(&str, &str)], message: &str) -> Oid {
-        let repository = self.open();
-        let parent =
-            repository.refname_to_id("refs/heads/main").ok().map(|id| repository.find_commit(id).unwrap());
-        let mut update = git2::build::TreeUpdateBuilder::new();
-        for (path, text) in files {
-            update.upsert(*path, repository.blob(text.as_bytes()).unwrap(), git2::FileMode::Blob);
-        }
-        let empty = repository.find_tree(repository.treebuilder(None).unwrap().write().unwrap()).unwrap();
-        let base = parent.as_ref().map_or(empty, |p| p.tree().unwrap());
-        let tree = repository.find_tree(update.create_updated(&repository, &base).unwrap()).unwrap();
-        let time = git2::Time::new(1_767_225_600, 0);
-        let person = git2::Signature::new("A Person", "person@example.org", &time).unwrap();
-        let parents: Vec<_> = parent.iter().collect();
-        repository.commit(Some("refs/heads/main"), &person, &person, message, &tree, &parents).unwrap()
+        engine::commit(&self.path(), files, message, person()).unwrap()
     }
 
     fn tip(&self) -> Oid {
@@ -66,6 +65,14 @@ impl Remote {
         let blob = tree.get_path(Path::new(path)).unwrap().to_object(&repository).unwrap();
         String::from_utf8(blob.as_blob().unwrap().content().to_vec()).unwrap()
     }
+}
+
+fn person() -> Author<'static> {
+    Author { name: "A Person", email: "person@example.org", at: start() }
+}
+
+fn start() -> Timestamp {
+    "2026-01-01T00:10:00Z".parse().unwrap()
 }
 
 /// Transfers by the program under test.

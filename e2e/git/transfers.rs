@@ -216,7 +216,7 @@ fn the_child_ends_when_its_parent_is_gone() {
     assert!(!child.wait().unwrap().success());
 }
 
-fn hook(path: &Path, script: &str) {
+pub(crate) fn hook(path: &Path, script: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();

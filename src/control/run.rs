@@ -8,6 +8,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    facts::Page,
     lease::{Leadership, LeaseConfig, lead},
     queue::{Due, Queue, Reason},
     reconcile::Reconciler,
@@ -16,15 +17,21 @@ use crate::{
     apply::{Sender, render::Versions},
     clock::Clock,
     decide::observed::Settings,
+    notify,
     observe::{
         Call, Scope, Stores, Target,
         sampler::{self, Sampler},
     },
-    telemetry::Metrics,
+    telemetry::{Health, Heartbeat},
 };
 
 /// How long passes that are running may take to end when the program ends: one request, and its answer.
 const LAST_PASSES: Duration = Duration::from_secs(6);
+
+/// The loop turns this often, also when nothing is due.
+const TURN: Duration = Duration::from_secs(10);
+/// A loop that has not turned for so long hangs.
+const LONGEST_TURN: Duration = Duration::from_secs(60);
 
 /// What the controller is told when it starts.
 #[derive(Clone)]
@@ -38,7 +45,12 @@ pub struct Config {
     pub resync: Duration,
     /// `None`: this process leads without asking.
     pub lease: Option<LeaseConfig>,
-    pub metrics: Metrics,
+    /// `None`: nobody is told by Slack.
+    pub notify: Option<notify::Config>,
+    /// Where the counters are, and what a scrape shows.
+    pub page: Page,
+    /// Told that the loop turns, and when the stores are filled.
+    pub health: Option<Health>,
 }
 
 /// Why the controller ended by itself.
@@ -105,6 +117,10 @@ async fn lead_on(
     let on_change = move |call: &Call| {
         changed.add(&call.target, if call.is_news { Reason::News } else { Reason::Change });
     };
+    let mut told = JoinSet::new();
+    if let Some(config) = config.notify.clone() {
+        told.spawn(notify::run(client.clone(), clock, config, shutdown.child_token()));
+    }
     let filling =
         Arc::clone(&stores).run(client.clone(), clock, config.scope.clone(), ready, Arc::new(on_change));
     tasks.spawn(filling);
@@ -116,11 +132,19 @@ async fn lead_on(
         queue: Arc::clone(&queue),
         settings: config.settings,
         versions: Versions { istio: config.scope.istio_version.clone() },
-        metrics: config.metrics.clone(),
+        metrics: config.page.metrics().clone(),
         term: leadership.as_ref().map(|leadership| leadership.term()),
         kept: std::sync::Mutex::default(),
     });
-    let passes = Passes { reconciler, queue, clock, limit: config.passes.max(1), resync: config.resync };
+    config.page.show(Arc::clone(&reconciler.stores), Arc::clone(&queue));
+    let passes = Passes {
+        reconciler,
+        queue,
+        clock,
+        limit: config.passes.max(1),
+        resync: config.resync,
+        health: config.health,
+    };
     let lost = async {
         match leadership {
             Some(leadership) => drop(leadership.ended().await),
@@ -128,7 +152,11 @@ async fn lead_on(
         }
     };
     tokio::select! {
-        () = passes.run(is_ready, &shutdown) => Ok(()),
+        () = passes.run(is_ready, &shutdown) => {
+            // The lane ends by itself, with what it has under way.
+            clock.timeout(LAST_PASSES, async { while told.join_next().await.is_some() {} }).await;
+            Ok(())
+        }
         () = lost => Err(Error::LeadershipLost),
     }
 }
@@ -140,19 +168,24 @@ struct Passes {
     clock: Clock,
     limit: usize,
     resync: Duration,
+    health: Option<Health>,
 }
 
 impl Passes {
     /// Makes passes as they become due, none before every store is filled, until `shutdown`.
     async fn run(&self, mut is_ready: watch::Receiver<bool>, shutdown: &CancellationToken) {
+        let gate = self.health.as_ref().map(|health| health.gate("stores"));
         tokio::select! {
             ready = is_ready.wait_for(|ready| *ready) => if ready.is_err() { return },
             () = shutdown.cancelled() => return,
         }
+        gate.iter().for_each(|gate| gate.set_open(true));
+        let heartbeat = self.health.as_ref().map(|health| health.heartbeat("passes", LONGEST_TURN));
         tracing::info!("all stores are filled: the controller begins");
         let mut running = JoinSet::new();
         let mut resync = std::pin::pin!(self.clock.sleep(self.resync));
         loop {
+            heartbeat.iter().for_each(Heartbeat::beat);
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
@@ -165,6 +198,7 @@ impl Passes {
                     self.look_at_everything();
                     resync.set(self.clock.sleep(self.resync));
                 }
+                () = self.clock.sleep(TURN) => {}
             }
         }
         let rest = async { while running.join_next().await.is_some() {} };

@@ -5,7 +5,7 @@ mod call;
 mod operator;
 mod predicate;
 
-pub(super) use operator::symbol;
+pub(crate) use operator::symbol;
 
 use super::{
     builtin::{Builtin, Given},

@@ -2,6 +2,7 @@
 
 mod access;
 mod arithmetic;
+mod because;
 mod function;
 mod json;
 mod list;
@@ -23,6 +24,9 @@ use super::{
     value::{List, Map, Value, Width},
 };
 use crate::domain::value::MetricValue;
+
+pub use because::Reason;
+pub(crate) use because::because;
 
 pub(super) type Evaluated<'v> = Result<Value<'v>, Error>;
 

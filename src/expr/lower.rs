@@ -62,7 +62,6 @@ pub(crate) enum Code {
         property: CodeId,
         optional: bool,
     },
-    /// A list of floats and a literal index: the commonest of all shapes.
     Slice {
         base: CodeId,
         from: Option<CodeId>,
@@ -84,6 +83,44 @@ pub(crate) enum Code {
     Conditional(CodeId, Option<CodeId>, CodeId),
     Array(Box<[CodeId]>),
     Map(Box<[(CodeId, CodeId)]>),
+}
+
+impl Code {
+    /// Calls `visit` with each child.
+    pub(crate) fn each_child(&self, mut visit: impl FnMut(CodeId)) {
+        match self {
+            Self::Nil | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Text(_) | Self::Consts(_) => {}
+            Self::Result | Self::Environment | Self::Given(_) | Self::Variable(_) | Self::Pointer(_) => {}
+            Self::Not(a) | Self::Negate(a) | Self::Optional(a) => visit(*a),
+            Self::InInts(a, _) | Self::InTexts(a, _) | Self::Matches(a, _) => visit(*a),
+            Self::And(a, b) | Self::Or(a, b) | Self::Coalesce(a, b) | Self::Let(_, a, b) => {
+                [*a, *b].into_iter().for_each(visit);
+            }
+            Self::Equal(_, a, b) | Self::Binary(_, a, b) => [*a, *b].into_iter().for_each(visit),
+            Self::Member { base, property, .. } => [*base, *property].into_iter().for_each(visit),
+            Self::Chain(steps, last) => {
+                steps.iter().for_each(|(_, a)| visit(*a));
+                visit(*last);
+            }
+            Self::Slice { base, from, to } => {
+                [Some(*base), *from, *to].into_iter().flatten().for_each(visit);
+            }
+            Self::CallMethod(_, of, arguments) | Self::CallValue(of, arguments) => {
+                visit(*of);
+                arguments.iter().copied().for_each(visit);
+            }
+            Self::CallMember { base, property, arguments } => {
+                [*base, *property].into_iter().chain(arguments.iter().copied()).for_each(visit);
+            }
+            Self::CallGiven(_, all) | Self::Builtin(_, all, _) | Self::Sequence(all) | Self::Array(all) => {
+                all.iter().copied().for_each(visit);
+            }
+            Self::Conditional(condition, yes, no) => {
+                [Some(*condition), *yes, Some(*no)].into_iter().flatten().for_each(visit);
+            }
+            Self::Map(pairs) => pairs.iter().flat_map(|(key, value)| [*key, *value]).for_each(visit),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]

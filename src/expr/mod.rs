@@ -39,6 +39,7 @@ use std::{
 use jiff::Timestamp;
 
 pub use error::{Error, Stage};
+pub use eval::Reason;
 pub use judge::{JudgeError, Judged, Which, judge, judge_at};
 
 use crate::domain::value::MetricValue;
@@ -138,6 +139,15 @@ impl Condition {
                 .wanted("true or false", other.type_name())
                 .hint("a condition compares: `result[0] < 0.05`")
                 .at(program.span(program.root()))),
+        }
+    }
+
+    /// The parts of the condition that decided the verdict on a result, with their values. Empty where the verdict
+    /// is an error or no single part decided.
+    pub fn because(&self, result: &MetricValue, now: Option<Timestamp>) -> Vec<Reason> {
+        match self.program(Shape::of(result)) {
+            Ok(program) => eval::because(program, &self.0.text, result, now),
+            Err(_) => vec![],
         }
     }
 

@@ -167,3 +167,144 @@ pub fn diff(path: &str, before: &[u8], after: &[u8], most: usize) -> Result<Stri
     }
     Ok(kept + cut)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Store {
+        repository: Repository,
+        tip: Oid,
+        _folder: tempfile::TempDir,
+    }
+
+    fn at() -> Timestamp {
+        "2026-01-01T00:00:00Z".parse().unwrap()
+    }
+
+    /// A repository with a plain file, an executable one, a link, a folder and a submodule.
+    fn store() -> Store {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = Repository::init_bare(folder.path()).unwrap();
+        let tip = {
+            let blob = repository.blob(b"one\ntwo\n").unwrap();
+            let target = repository.blob(b"/etc/passwd").unwrap();
+            let inner = repository.treebuilder(None).unwrap();
+            let empty = repository.find_tree(inner.write().unwrap()).unwrap();
+            let mut update = git2::build::TreeUpdateBuilder::new();
+            update
+                .upsert("dir/plain", blob, FileMode::Blob)
+                .upsert("run", blob, FileMode::BlobExecutable)
+                .upsert("link", target, FileMode::Link)
+                .upsert("module", blob, FileMode::Commit);
+            let tree = repository.find_tree(update.create_updated(&repository, &empty).unwrap()).unwrap();
+            let person = Signature::new("P", "p@example.org", &git2::Time::new(0, 0)).unwrap();
+            repository.commit(Some("refs/heads/main"), &person, &person, "Begin", &tree, &[]).unwrap()
+        };
+        Store { repository, tip, _folder: folder }
+    }
+
+    fn written(store: &Store, path: &str, bytes: &[u8], message: &str) -> Oid {
+        let file = read(&store.repository, store.tip, path).unwrap();
+        let who = (&Author::default(), at());
+        write(&store.repository, store.tip, (path, &file, bytes), message, who).unwrap()
+    }
+
+    #[test]
+    fn only_plain_files_inside_of_the_repository_are_read() {
+        let store = store();
+        let refused = |path: &str| read(&store.repository, store.tip, path).unwrap_err();
+        for path in [
+            "",
+            "/etc/passwd",
+            "../x",
+            "dir/../run",
+            "./run",
+            "dir//plain",
+            ".git/config",
+            "a/.GIT/x",
+            "a\\b",
+        ] {
+            assert_eq!(refused(path), CommitError::PathRefused(path.into()));
+        }
+        for path in ["link", "dir", "module"] {
+            assert_eq!(refused(path), CommitError::NotAFile(path.into()));
+        }
+        assert_eq!(refused("link/x"), CommitError::NotAFile("link".into()));
+        assert_eq!(refused("run/x"), CommitError::NotAFile("run".into()));
+        assert_eq!(refused("dir/missing"), CommitError::FileMissing("dir/missing".into()));
+        assert_eq!(read(&store.repository, store.tip, "dir/plain").unwrap().bytes, b"one\ntwo\n");
+    }
+
+    #[test]
+    fn a_commit_changes_one_file_and_keeps_its_mode() {
+        let store = store();
+        let commit = store.repository.find_commit(written(&store, "run", b"three\n", "Message")).unwrap();
+        let before = store.repository.find_commit(store.tip).unwrap().tree().unwrap();
+        let diff =
+            store.repository.diff_tree_to_tree(Some(&before), Some(&commit.tree().unwrap()), None).unwrap();
+        let [delta] = diff.deltas().collect::<Vec<_>>().try_into().ok().unwrap();
+        assert_eq!(delta.new_file().path().unwrap().to_str(), Some("run"));
+        assert_eq!(delta.new_file().mode(), FileMode::BlobExecutable);
+        assert_eq!(commit.parent_id(0).unwrap(), store.tip);
+        assert_eq!(commit.author().name().ok(), Some("SelfHeal Bot"));
+        assert_eq!(
+            (commit.time().seconds(), commit.author().when().seconds()),
+            (at().as_second(), at().as_second())
+        );
+        assert_eq!(store.repository.refname_to_id("refs/heads/main").unwrap(), store.tip, "no branch moved");
+    }
+
+    #[test]
+    fn the_same_commit_made_again_is_the_same_commit() {
+        let store = store();
+        assert_eq!(written(&store, "run", b"x", "M"), written(&store, "run", b"x", "M"));
+    }
+
+    #[test]
+    fn an_author_that_a_commit_cannot_hold_is_made_to_fit() {
+        let store = store();
+        let file = read(&store.repository, store.tip, "run").unwrap();
+        let author = Author { name: " A <b>\n ".into(), email: "<>".into() };
+        let id = write(&store.repository, store.tip, ("run", &file, b"x"), "M", (&author, at())).unwrap();
+        let commit = store.repository.find_commit(id).unwrap();
+        assert_eq!((commit.author().name().ok(), commit.author().email().ok()), (Some("A b"), Some("serin")));
+    }
+
+    #[test]
+    fn our_commit_is_found_by_its_trailer_and_by_nothing_else() {
+        let mut store = store();
+        let ours = written(&store, "run", b"1", &format!("Subject\n\nBody\n\n{KEY_TRAILER}: abc\nA: b\n"));
+        store.tip = ours;
+        store.tip = written(
+            &store,
+            "run",
+            b"2",
+            &format!("{KEY_TRAILER}: def in the subject\n\n{KEY_TRAILER}: in the body\n\nEnd\n"),
+        );
+        let found = |key: &str| find(&store.repository, store.tip, key).unwrap();
+        assert_eq!(found("abc"), Some(ours));
+        assert_eq!((found("def in the subject"), found("in the body"), found("")), (None, None, None));
+    }
+
+    #[test]
+    fn only_so_much_history_is_searched() {
+        let mut store = store();
+        store.tip = written(&store, "run", b"1", &format!("S\n\n{KEY_TRAILER}: abc\n"));
+        for n in 1..HISTORY_DEPTH {
+            store.tip = written(&store, "run", &n.to_be_bytes(), "Go on");
+        }
+        assert!(find(&store.repository, store.tip, "abc").unwrap().is_some());
+        store.tip = written(&store, "run", b"last", "Go on");
+        assert_eq!(find(&store.repository, store.tip, "abc").unwrap(), None);
+    }
+
+    #[test]
+    fn a_diff_is_unified_and_cut_at_a_line() {
+        let whole = diff("a/b", b"1\n2\n", b"1\n3\n", 1000).unwrap();
+        assert!(whole.ends_with("@@ -1,2 +1,2 @@\n 1\n-2\n+3\n"), "{whole}");
+        let long: Vec<u8> = (0..500).flat_map(|n| format!("{n}\n").into_bytes()).collect();
+        let cut = diff("a/b", b"", &long, 300).unwrap();
+        assert!(cut.len() <= 300 && cut.ends_with("\n...\n"), "{cut}");
+    }
+}

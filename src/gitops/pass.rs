@@ -119,7 +119,7 @@ impl<'a> Work<'a> {
         self.workshop.cluster.write(self.key, &self.written, &new).await?;
         self.written = new;
         Ok(match (standing.phase, standing.reason) {
-            (Phase::Pending, "NotAborted") | (Phase::Pushed | Phase::Working, _) => {
+            (Phase::Pending, "NotAborted" | "NotSeen") | (Phase::Pushed | Phase::Working, _) => {
                 Again::After(self.workshop.poll)
             }
             (Phase::Blocked, "RateLimited") => Again::After(Duration::from_mins(5)),

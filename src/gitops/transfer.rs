@@ -22,6 +22,9 @@ use crate::clock;
 /// An answer is one short line; a program that says more is not ours.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 
+/// How long a killed child is waited for, in real time.
+const REAP_LIMIT: Duration = Duration::from_secs(5);
+
 /// How transfers are run.
 #[derive(Clone, Debug)]
 pub struct Transfer {
@@ -212,7 +215,8 @@ impl Transfer {
         line.push(b'\n');
         let mut child = self.start()?;
         let answer = clock::outside(self.limit, converse(&mut child, &line)).await;
-        end(&mut child).await;
+        // Killed, it is gone at once; `kill_on_drop` collects one that the kernel holds longer.
+        let _ = clock::outside(REAP_LIMIT, end(&mut child)).await;
         answer.unwrap_or(Err(Failure::TimedOut(self.limit.as_secs())))
     }
 

@@ -135,7 +135,7 @@ impl Checker<'_> {
 }
 
 /// The usual way to write an operator.
-pub(in crate::expr) fn symbol(operator: Binary) -> &'static str {
+pub(crate) fn symbol(operator: Binary) -> &'static str {
     match operator {
         Binary::Or => "||",
         Binary::And => "&&",

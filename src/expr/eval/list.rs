@@ -183,50 +183,45 @@ impl<'v> Machine<'v> {
         deep(depth)?;
         let mut best: Option<Value<'v>> = None;
         for argument in arguments {
-            let Value::List(list) = argument else {
-                if argument.number().is_none() && depth == 0 && arguments.len() == 1 {
-                    return Ok(argument.clone());
+            match argument {
+                Value::List(list) => best = self.extreme_of(function, list, best, depth)?,
+                Value::Duration(_) | Value::Int(..) | Value::Float(_) => {
+                    best = Some(better(function, best, argument.clone())?);
                 }
-                best = Some(self.better(function, best, argument.clone())?);
-                continue;
-            };
-            // Lists of one kind of number are taken first among themselves, which matters where NaN is.
-            let mut inner: Option<Value<'v>> = None;
-            let apart = matches!(list, List::Floats(_) | List::Range { .. });
-            for item in list.iter() {
-                self.spend(1)?;
-                let item = match &item {
-                    Value::List(_) => self.extreme(function, std::slice::from_ref(&item), depth + 1)?,
-                    _ => item,
-                };
-                if matches!(item, Value::Nil)
-                    && !matches!(list, List::Json(items) if items.iter().any(serde_json::Value::is_null))
-                {
-                    continue;
-                }
-                if apart {
-                    inner = Some(self.better(function, inner, item)?);
-                } else {
-                    best = Some(self.better(function, best, item)?);
-                }
-            }
-            if let Some(inner) = inner {
-                best = Some(self.better(function, best, inner)?);
+                other if arguments.len() == 1 => return Ok(other.clone()),
+                other => return Err(invalid_argument(function, other)),
             }
         }
         Ok(best.unwrap_or(Value::Nil))
     }
 
-    fn better(&mut self, function: Builtin, best: Option<Value<'v>>, item: Value<'v>) -> Evaluated<'v> {
-        if item.number().is_none() {
-            return Err(invalid_argument(function, &item));
+    fn extreme_of(
+        &mut self,
+        function: Builtin,
+        list: &List<'v>,
+        mut best: Option<Value<'v>>,
+        depth: usize,
+    ) -> Result<Option<Value<'v>>, Error> {
+        // Lists of one kind of number are taken among themselves first, which shows where NaN is.
+        let apart = matches!(list, List::Floats(_) | List::Range { .. });
+        let outer = if apart { best.take() } else { None };
+        for item in list.iter() {
+            self.spend(1)?;
+            if matches!(item, Value::List(_)) {
+                let inner = self.extreme(function, std::slice::from_ref(&item), depth + 1)?;
+                if !matches!(inner, Value::Nil) {
+                    best = Some(better(function, best, inner)?);
+                }
+            } else if item.number().is_some() {
+                best = Some(better(function, best, item)?);
+            } else {
+                return Err(invalid_argument(function, &item));
+            }
         }
-        let Some(best) = best else {
-            return Ok(item);
-        };
-        let wanted = if function == Builtin::Max { Ordering::Less } else { Ordering::Greater };
-        let takes = compare::order(&best, &item, "<")? == Some(wanted);
-        Ok(if takes { item } else { best })
+        match (outer, best) {
+            (Some(outer), Some(inner)) => better(function, Some(outer), inner).map(Some),
+            (outer, inner) => Ok(outer.or(inner)),
+        }
     }
 
     fn average(&mut self, function: Builtin, arguments: &[Value<'v>]) -> Evaluated<'v> {
@@ -274,6 +269,16 @@ impl<'v> Machine<'v> {
         }
         Ok(())
     }
+}
+
+fn better<'v>(function: Builtin, best: Option<Value<'v>>, item: Value<'v>) -> Evaluated<'v> {
+    let Some(best) = best else {
+        return Ok(item);
+    };
+    let (sign, wanted) =
+        if function == Builtin::Max { ("<", Ordering::Less) } else { (">", Ordering::Greater) };
+    let takes = compare::order(&best, &item, sign)? == Some(wanted);
+    Ok(if takes { item } else { best })
 }
 
 fn deep(depth: usize) -> Result<(), Error> {

@@ -2,4 +2,8 @@
 //! run in production, around them a GitOps engine, a scripted Prometheus and a Slack receiver.
 
 pub mod cast;
+pub mod judge;
+pub mod narrate;
 pub mod prometheus;
+pub mod stage;
+pub mod timeline;

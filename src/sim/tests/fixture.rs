@@ -181,7 +181,7 @@ fn send(world: &mut World, method: Method, path: &str, body: Body) -> Response {
     }
 }
 
-fn manifests(version: &str) -> Vec<(String, Value)> {
+pub(super) fn manifests(version: &str) -> Vec<(String, Value)> {
     let core = |kind: &str| format!("/api/v1/namespaces/{NAMESPACE}/{kind}");
     let argo = |kind: &str| format!("/apis/argoproj.io/v1alpha1/namespaces/{NAMESPACE}/{kind}");
     let service = |name: &str| {

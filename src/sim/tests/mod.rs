@@ -1,4 +1,5 @@
-//! Stories on the embedded world, told through door 1.
+//! Stories on the embedded world: through door 1, and the whole controller through door 2.
 
 mod fixture;
 mod story;
+mod whole;

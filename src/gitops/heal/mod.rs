@@ -167,6 +167,10 @@ fn unsupported(policy: &SelfHealPolicySpec, rules: Rules) -> Option<(&'static st
 fn hold(situation: &Situation<'_>) -> Option<Standing> {
     let intent = situation.intent;
     let Some(rollout) = ours(situation) else { return Some(gone(intent)) };
+    if rollout.current_hash.is_empty() {
+        let message = "the controller has not looked at the Rollout yet";
+        return Some(Standing::new(Phase::Pending, "NotSeen", message));
+    }
     if rollout.current_hash != intent.bad.hash {
         return Some(if rollout.asks_for(&intent.good) {
             let message = format!("the Rollout is back on {} already", good(intent));
@@ -307,3 +311,6 @@ pub fn synced(intent: &SelfHealSpec, rollout: Option<&RolloutFacts>) -> Standing
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,353 @@
+//! `serin controller`: the flags of the reference controller, and serin's own.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use jiff::SignedDuration;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::ignored::Ignored;
+use crate::{
+    api::analysis::duration,
+    clock::{self, Clock},
+    control::{
+        self, Page,
+        lease::{self, LeaseConfig},
+    },
+    decide::{analysis::OutageMode, observed::Settings},
+    notify,
+    observe::{Scope, sampler},
+    telemetry::{
+        Health, Metrics,
+        logging::{self, Format, LogError, Options},
+        server,
+    },
+};
+
+/// Runs the controller of Rollouts and AnalysisRuns.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    cluster: Cluster,
+    /// Watch the controller's own namespace only. ClusterAnalysisTemplates are then not used.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
+    namespaced: bool,
+    /// Watch only objects with this value of the label argo-rollouts.argoproj.io/controller-instance-id; empty: only
+    /// objects without the label.
+    #[arg(long, default_value = "")]
+    instance_id: String,
+    /// Version of the API group networking.istio.io.
+    #[arg(long, default_value = "v1alpha3")]
+    istio_api_version: String,
+    /// How long after a change of weights the data plane may still serve the old ones.
+    #[arg(long, default_value = "10s", value_parser = go_duration)]
+    traffic_delay: Duration,
+    /// What to do while a metrics backend does not answer: hold (nothing is decided) or reference (each unanswered
+    /// query is an error, as in the reference controller).
+    #[arg(long, default_value = "hold", value_parser = outage)]
+    outage: OutageMode,
+    /// Prometheus for metrics that name no address.
+    #[arg(long, env = "ARGO_ROLLOUTS_PROMETHEUS_ADDRESS")]
+    prometheus_address: Option<String>,
+    /// Passes at a time, over different Rollouts.
+    #[arg(long, default_value_t = 10)]
+    rollout_threads: usize,
+    /// Seconds after which everything is looked at without a reason.
+    #[arg(long, default_value_t = 900)]
+    rollout_resync: u64,
+    /// Where this process runs; Lease and notification settings are there.
+    #[arg(long, env = "POD_NAMESPACE", hide = true)]
+    pod_namespace: Option<String>,
+    /// This process's name among the replicas.
+    #[arg(long, env = "HOSTNAME", default_value = "serin", hide = true)]
+    hostname: String,
+    #[command(flatten)]
+    election: Election,
+    #[command(flatten)]
+    ports: Ports,
+    #[command(flatten)]
+    ignored: Ignored,
+}
+
+/// Which cluster.
+#[derive(Debug, clap::Args)]
+pub struct Cluster {
+    /// A kubeconfig file. Without it: the service account of the pod, or the user's own kubeconfig.
+    #[arg(long)]
+    kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig.
+    #[arg(long)]
+    context: Option<String>,
+    /// The namespace, instead of the context's.
+    #[arg(long, short)]
+    namespace: Option<String>,
+}
+
+/// Who leads.
+#[derive(Debug, clap::Args)]
+struct Election {
+    /// Lead only while holding the Lease that the reference controller uses too.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    leader_elect: bool,
+    #[arg(long, default_value = "15s", value_parser = go_duration)]
+    leader_election_lease_duration: Duration,
+    #[arg(long, default_value = "10s", value_parser = go_duration)]
+    leader_election_renew_deadline: Duration,
+    #[arg(long, default_value = "2s", value_parser = go_duration)]
+    leader_election_retry_period: Duration,
+}
+
+/// What people and machines read.
+#[derive(Debug, clap::Args)]
+struct Ports {
+    /// Port of /metrics.
+    #[arg(long = "metricsPort", alias = "metricsport", default_value_t = 8090)]
+    metrics_port: u16,
+    /// Port of /healthz and /readyz.
+    #[arg(long = "healthzPort", alias = "healthzport", default_value_t = 8080)]
+    healthz_port: u16,
+    /// error, warn, info, debug or trace.
+    #[arg(long, default_value = "info")]
+    loglevel: String,
+    /// text or json.
+    #[arg(long, default_value = "text")]
+    logformat: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("cannot start: {0}")]
+    Runtime(std::io::Error),
+    #[error("cannot reach the cluster: {0}")]
+    Cluster(String),
+    #[error("--leader-election-renew-deadline must be shorter than --leader-election-lease-duration")]
+    Election,
+    #[error("cannot listen on port {0}: {1}")]
+    Listen(u16, std::io::Error),
+    #[error(transparent)]
+    Control(#[from] control::Error),
+}
+
+/// Runs the verb until SIGTERM or SIGINT. The exit status is 1 when the leadership was lost or the start failed.
+pub fn run(args: &Args) -> ExitCode {
+    match start(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("serin controller: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: &Args) -> Result<(), Error> {
+    let format: Format = args.ports.logformat.parse()?;
+    logging::init(&Options { format, level: args.ports.loglevel.clone() })?;
+    args.ignored.warn();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: &Args) -> Result<(), Error> {
+    let (client, default_namespace) = args.cluster.client().await?;
+    let own = args.pod_namespace.clone().unwrap_or(default_namespace);
+    let page = Page::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let started = clock::instant();
+    let health = Health::new(move || started.elapsed());
+    let shutdown = CancellationToken::new();
+    let mut servers = JoinSet::new();
+    let metrics = listen(args.ports.metrics_port).await?;
+    let shown = page.clone();
+    servers.spawn(server::serve_metrics(metrics, move || shown.render(), shutdown.child_token()));
+    let probes = listen(args.ports.healthz_port).await?;
+    servers.spawn(server::serve_health(probes, health.clone(), shutdown.child_token()));
+    let config = args.config(&own, page, health)?;
+    let stop = shutdown.clone();
+    servers.spawn(async move {
+        asked_to_stop().await;
+        tracing::info!("asked to stop: running passes end, then the Lease is given back");
+        stop.cancel();
+        Ok(())
+    });
+    control::run(client, Clock::Wall, config, shutdown).await?;
+    Ok(())
+}
+
+impl Args {
+    fn config(&self, own: &str, page: Page, health: Health) -> Result<control::Config, Error> {
+        let namespace =
+            self.namespaced.then(|| self.cluster.namespace.clone().unwrap_or_else(|| own.to_owned()));
+        let notify = notify::Config {
+            namespace: namespace.clone(),
+            instance_id: self.instance_id.clone(),
+            ..notify::Config::new(own, page.metrics().clone())
+        };
+        Ok(control::Config {
+            scope: Scope {
+                namespace,
+                instance_id: self.instance_id.clone(),
+                istio_version: self.istio_api_version.clone(),
+            },
+            settings: Settings { data_plane_delay: self.traffic_delay, outage: self.outage },
+            sampler: sampler::Settings {
+                address: self.prometheus_address.clone().filter(|address| !address.is_empty()),
+                seed: u64::from(std::process::id()),
+            },
+            passes: self.rollout_threads,
+            resync: Duration::from_secs(self.rollout_resync.max(1)),
+            lease: self.lease(own)?,
+            notify: Some(notify),
+            page,
+            health: Some(health),
+        })
+    }
+
+    fn lease(&self, own: &str) -> Result<Option<LeaseConfig>, Error> {
+        let election = &self.election;
+        if !election.leader_elect {
+            return Ok(None);
+        }
+        if election.leader_election_renew_deadline >= election.leader_election_lease_duration {
+            return Err(Error::Election);
+        }
+        Ok(Some(LeaseConfig {
+            duration: election.leader_election_lease_duration,
+            renew_deadline: election.leader_election_renew_deadline,
+            retry_period: election.leader_election_retry_period,
+            ..LeaseConfig::controller(own, &self.instance_id, lease::identity(&self.hostname))
+        }))
+    }
+}
+
+impl Cluster {
+    /// A client, and the namespace that it is at home in.
+    async fn client(&self) -> Result<(kube::Client, String), Error> {
+        let failed = |error: &dyn std::fmt::Display| Error::Cluster(error.to_string());
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let config = match (&self.kubeconfig, &self.context) {
+            (Some(path), _) => {
+                let file = Kubeconfig::read_from(path).map_err(|error| failed(&error))?;
+                kube::Config::from_custom_kubeconfig(file, &options).await.map_err(|error| failed(&error))?
+            }
+            (None, Some(_)) => {
+                kube::Config::from_kubeconfig(&options).await.map_err(|error| failed(&error))?
+            }
+            (None, None) => kube::Config::infer().await.map_err(|error| failed(&error))?,
+        };
+        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client = kube::Client::try_from(config).map_err(|error| failed(&error))?;
+        Ok((client, namespace))
+    }
+}
+
+async fn listen(port: u16) -> Result<TcpListener, Error> {
+    TcpListener::bind(("0.0.0.0", port)).await.map_err(|error| Error::Listen(port, error))
+}
+
+async fn asked_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupted = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminated) => {
+            tokio::select! {
+                _ = interrupted => {}
+                _ = terminated.recv() => {}
+            }
+        }
+        // Without a handler SIGTERM ends the process as it always has.
+        Err(_) => drop(interrupted.await),
+    }
+}
+
+fn go_duration(text: &str) -> Result<Duration, String> {
+    let duration = duration::parse(text)?;
+    if duration < SignedDuration::ZERO {
+        return Err("must not be negative".to_owned());
+    }
+    Ok(duration.unsigned_abs())
+}
+
+fn outage(text: &str) -> Result<OutageMode, String> {
+    match text {
+        "hold" => Ok(OutageMode::Hold),
+        "reference" => Ok(OutageMode::Reference),
+        _ => Err("hold or reference".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn read(line: &[&str]) -> Result<Args, clap::Error> {
+        Line::try_parse_from(["serin"].iter().chain(line)).map(|line| line.args)
+    }
+
+    fn config(line: &[&str]) -> control::Config {
+        let health = Health::new(Duration::default);
+        read(line).unwrap().config("argo-rollouts", Page::new(Metrics::new("test")), health).unwrap()
+    }
+
+    #[test]
+    fn no_flags_are_the_reference_controllers_defaults() {
+        let config = config(&[]);
+        assert_eq!(config.scope.namespace, None);
+        assert_eq!(config.scope.istio_version, "v1alpha3");
+        let lease = config.lease.unwrap();
+        assert_eq!(
+            (lease.name.as_str(), lease.namespace.as_str()),
+            ("argo-rollouts-controller-lock", "argo-rollouts")
+        );
+        assert_eq!(lease.duration.as_secs(), 15);
+        assert_eq!(config.settings.data_plane_delay.as_secs(), 10);
+        assert_eq!(config.resync.as_secs(), 900);
+    }
+
+    #[test]
+    fn a_deployment_of_the_reference_controller_starts_unchanged() {
+        let config = config(&[
+            "--namespaced",
+            "--leader-elect=false",
+            "--metricsport=9090",
+            "--loglevel",
+            "debug",
+            "--instance-id=blue",
+            "--alb-ingress-classes",
+            "alb",
+            "--alb-verify-weight",
+            "--aws-verify-target-group=true",
+            "--qps",
+            "40",
+            "--klog-level=2",
+            "--analysis-threads=30",
+        ]);
+        assert_eq!(config.scope.namespace.as_deref(), Some("argo-rollouts"));
+        assert_eq!(config.scope.instance_id, "blue");
+        assert!(config.lease.is_none());
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_name() {
+        for line in [
+            ["--traffic-delay", "ten"],
+            ["--traffic-delay", "-1s"],
+            ["--outage", "ignore"],
+            ["--no-such-flag", "1"],
+        ] {
+            let error = read(&line).unwrap_err().to_string();
+            assert!(error.contains(line[0].trim_start_matches('-')), "{error}");
+        }
+        let line = ["--leader-election-renew-deadline=20s"];
+        assert!(matches!(read(&line).unwrap().lease("x"), Err(Error::Election)));
+    }
+}
