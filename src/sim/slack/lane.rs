@@ -410,10 +410,7 @@ async fn a_message_that_a_person_deleted_does_not_come_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wrong_token_is_named_nowhere_and_a_right_one_is_used_without_restart() {
-    let log = Log::default();
-    let writer = log.clone();
-    let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
-    let _logging = tracing::subscriber::set_default(lines.with_writer(move || writer.clone()).finish());
+    let (log, _logging) = captured();
     let mut cluster = Cluster::start(SUBSCRIBED);
     cluster.secret("xoxb-wrong-secret");
     cluster.abort("MetricFailed");
@@ -439,6 +436,18 @@ async fn a_wrong_token_is_named_nowhere_and_a_right_one_is_used_without_restart(
     }
 }
 
+/// Everything that this thread logs from here on, at every level.
+fn captured() -> (Log, impl Sized) {
+    let log = Log::default();
+    let writer = log.clone();
+    let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
+    // With a single dispatcher, tracing asks only the thread that reaches a line first, which may be another
+    // test's; a second one makes it ask them all.
+    let second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let guard = tracing::subscriber::set_default(lines.with_writer(move || writer.clone()).finish());
+    (log, (guard, second))
+}
+
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -454,10 +463,7 @@ impl io::Write for Log {
 
 #[tokio::test(start_paused = true)]
 async fn a_secret_that_cannot_be_read_is_not_quoted() {
-    let log = Log::default();
-    let writer = log.clone();
-    let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
-    let _logging = tracing::subscriber::set_default(lines.with_writer(move || writer.clone()).finish());
+    let (log, _logging) = captured();
     let mut cluster = Cluster::start(SUBSCRIBED);
     let path = "/api/v1/namespaces/argo-rollouts/configmaps/argo-rollouts-notification-configmap";
     cluster.send(
