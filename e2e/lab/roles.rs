@@ -61,8 +61,9 @@ fn controller(kubeconfig: &Path) -> Vec<String> {
         format!("--kubeconfig={}", kubeconfig.display()),
         format!("--prometheus-address={}", metrics::ADDRESS),
         format!("--traffic-delay={delay}s"),
-        "--metricsPort=8090".into(),
-        "--healthzPort=8080".into(),
+        "--metricsPort=18090".into(),
+        // The usual 8080 is every pod's port in this namespace, and serin listens on all addresses.
+        "--healthzPort=18080".into(),
     ]
 }
 
@@ -73,8 +74,8 @@ fn gitops(kubeconfig: &Path) -> Vec<String> {
         format!("--kubeconfig={}", kubeconfig.display()),
         // The repositories of these journeys are folders; a cluster's never are.
         "--allow-file-remotes".into(),
-        "--metricsPort=8091".into(),
-        "--healthzPort=8081".into(),
+        "--metricsPort=18091".into(),
+        "--healthzPort=18081".into(),
     ]
 }
 
@@ -82,7 +83,7 @@ async fn start(stack: &Stack, name: &str, arguments: &[String]) -> Fallible<Proc
     let variables = [("POD_NAMESPACE", SYSTEM.to_owned()), ("RUST_LOG", "serin=debug,info".to_owned())];
     let program = &stack.settings.serin;
     let mut process = Process::start_with(&stack.folder, name, program, arguments, &variables)?;
-    let port = arguments.iter().find_map(|word| word.strip_prefix("--healthzPort=")).unwrap_or("8080");
+    let port = arguments.iter().find_map(|word| word.strip_prefix("--healthzPort=")).unwrap_or("18080");
     let probe = format!("http://127.0.0.1:{port}/healthz");
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
     wait::while_alive(

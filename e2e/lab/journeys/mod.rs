@@ -35,9 +35,13 @@ impl Program {
 
     /// Plays a journey if it is wanted.
     async fn play(&mut self, name: &'static str, journey: impl Future<Output = Fallible>) {
-        if !self.wanted(name) {
-            return;
+        if self.wanted(name) {
+            self.always(name, journey).await;
         }
+    }
+
+    /// Plays what the others stand on.
+    async fn always(&mut self, name: &'static str, journey: impl Future<Output = Fallible>) {
         let started = instant();
         let failure = journey.await.err().map(|error| error.to_string());
         let result = report::Result { name, time: started.elapsed(), failure };
@@ -58,7 +62,7 @@ async fn play(settings: Settings) -> Fallible<ExitCode> {
     parts(&mut program, &stack).await;
     stories(&mut program, &stack).await;
     let alive = stack.alive();
-    program.play("parts: nothing ended by itself", async { alive }).await;
+    program.always("parts: nothing ended by itself", async { alive }).await;
     let well = report::close(&program.results);
     if well && !keep {
         let folder = stack.folder.clone();
@@ -95,12 +99,12 @@ async fn stories(program: &mut Program, stack: &Stack) {
     let audit = Audit::from_now(&stack.control_plane.audit_log());
     let mut serin = match Serin::start(stack).await {
         Ok(serin) => serin,
-        Err(error) => return program.play("story: serin comes up", async { Err(error) }).await,
+        Err(error) => return program.always("story: serin comes up", async { Err(error) }).await,
     };
     program.play(GOOD, story::good(stack, &mut serin)).await;
     program.play(BAD, story::bad_metric(stack, &mut serin)).await;
     program.play(SPARE, async { privilege::nothing_spare(stack, &audit?) }).await;
     let stopped = serin.stop().await;
-    program.play("story: serin is stopped", async { stopped }).await;
+    program.always("story: serin is stopped", async { stopped }).await;
     program.play(WITHOUT, privilege::nothing_to_spare(stack)).await;
 }
