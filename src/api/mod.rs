@@ -6,7 +6,7 @@ pub mod hash;
 pub mod http;
 pub mod merge;
 mod observed;
-pub(crate) mod read;
+mod read;
 pub mod record;
 pub mod rollout;
 pub mod run;

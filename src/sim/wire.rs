@@ -1,8 +1,9 @@
 //! From HTTP to the world's requests.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
-use super::store::{Refusal, bad_request, unsupported_media_type};
+use super::store::{Part, Refusal, Resource, Route, bad_request, route, table, unsupported_media_type};
 use crate::api::http::{Body, Method, Request};
 
 /// Reads a request.
@@ -26,6 +27,38 @@ pub(super) fn request(parts: &http::request::Parts, body: &[u8]) -> Result<Reque
         query: query(parts.uri.query().unwrap_or_default()),
         body: read_body(kind, body)?,
     })
+}
+
+/// How a client wants objects shown.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    /// The resource, and what the rows are to include; `None` for whole objects.
+    table: Option<(Resource, String)>,
+}
+
+impl View {
+    /// The body as the client wants it; discovery, scales and refusals stay as they are.
+    pub(super) fn of(&self, body: Value, now: Timestamp) -> Value {
+        match &self.table {
+            Some((resource, include)) => table(*resource, &body, include, now),
+            None => body,
+        }
+    }
+}
+
+/// Reads from `Accept` whether Tables are wanted; only reads of whole objects have them.
+pub(super) fn view(parts: &http::request::Parts, request: &Request) -> View {
+    let accept = parts.headers.get(http::header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let first = accept.unwrap_or_default().split(',').next().unwrap_or_default();
+    let wanted = first.contains("as=Table") && first.contains("v=v1;") && request.method == Method::Get;
+    let table = match route(&request.path) {
+        Route::Objects(target) if wanted && target.part == Part::Main => {
+            let include = request.query.iter().find(|(key, _)| key == "includeObject");
+            Some((target.resource, include.map(|(_, value)| value.clone()).unwrap_or_default()))
+        }
+        Route::Objects(_) | Route::Discovery(_) | Route::Unknown(_) => None,
+    };
+    View { table }
 }
 
 fn read_body(kind: &str, body: &[u8]) -> Result<Body, Refusal> {

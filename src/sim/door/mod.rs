@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     store::{Answer, Event, EventKind, Events, Watch, in_version},
-    wire,
+    wire::{self, View},
     world::World,
 };
 use crate::{api::http::Request, clock::Clock};
@@ -46,6 +46,9 @@ struct Shared {
 
 /// Seconds a watch lasts whose client named no limit; the real server takes 30 to 60 minutes.
 const WATCH_LASTS: Duration = Duration::from_secs(1800);
+
+/// The real server's limit on a request body.
+const BODY_MAX_BYTES: usize = 3 * 1024 * 1024;
 
 /// A watch that wants bookmarks gets one this often.
 const BOOKMARK_EVERY: SignedDuration = SignedDuration::from_secs(60);
@@ -129,11 +132,43 @@ impl Door {
             Ok(request) => request,
             Err(refusal) => return Ok(json_response(refusal.status, &refusal.body)),
         };
+        let view = wire::view(parts, &request);
         match self.request(&request, actor) {
+            Answer::Response(response) if response.is_success() => {
+                Ok(json_response(response.status, &view.of(response.body, self.lock().now())))
+            }
             Answer::Response(response) => Ok(json_response(response.status, &response.body)),
-            Answer::Watch(watch) => Ok(self.watch(watch, actor)),
+            Answer::Watch(watch) => Ok(self.watch(watch, view, actor)),
             Answer::Crash => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
         }
+    }
+
+    /// Serves the world on a socket until `shutdown`, for instance to `kubectl --server http://<address>`. Plain
+    /// HTTP without authentication: for loopback only. The actor is the client's user agent up to the slash.
+    pub async fn serve(
+        self,
+        listener: tokio::net::TcpListener,
+        shutdown: CancellationToken,
+    ) -> io::Result<()> {
+        let door = self;
+        let answer = move |request: axum::extract::Request| {
+            let door = door.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let agent = parts.headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+                let actor = agent.and_then(|agent| agent.split('/').next()).unwrap_or("http").to_owned();
+                let Ok(body) = axum::body::to_bytes(body, BODY_MAX_BYTES).await else {
+                    return json_response(413, &json!("request entity too large\n"))
+                        .map(axum::body::Body::new);
+                };
+                match door.http(&parts, &body, &actor) {
+                    Ok(response) => response.map(axum::body::Body::new),
+                    Err(error) => json_response(502, &json!(format!("{error}\n"))).map(axum::body::Body::new),
+                }
+            }
+        };
+        let router = axum::Router::new().fallback(answer);
+        axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
     }
 
     /// Lets the actors run when they are due, until `shutdown`.
@@ -157,7 +192,7 @@ impl Door {
         }
     }
 
-    fn watch(&self, watch: Watch, actor: &str) -> http::Response<Body> {
+    fn watch(&self, watch: Watch, view: View, actor: &str) -> http::Response<Body> {
         let (now, epoch, at, initial) = {
             let world = self.lock();
             let (at, initial) = if watch.initial {
@@ -180,6 +215,7 @@ impl Door {
             epoch,
             initial,
             watch,
+            view,
         };
         let frames = stream::unfold(state, |mut state| async {
             let chunk = state.next().await?;
@@ -197,6 +233,7 @@ struct Stream {
     changes: watch::Receiver<u64>,
     actor: String,
     watch: Watch,
+    view: View,
     at: u64,
     ends: Timestamp,
     bookmark: Timestamp,
@@ -255,13 +292,11 @@ impl Stream {
     }
 
     fn lines(&self, events: &[Event]) -> Bytes {
-        let definition = self.watch.resource.definition();
+        let (definition, now) = (self.watch.resource.definition(), self.door.clock().now());
         let mut text = vec![];
         for event in events {
-            text.extend_from_slice(&line(
-                event.kind,
-                &in_version(&event.object, definition, self.watch.version),
-            ));
+            let object = in_version(&event.object, definition, self.watch.version);
+            text.extend_from_slice(&line(event.kind, &self.view.of(object, now)));
         }
         text.into()
     }

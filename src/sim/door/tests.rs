@@ -264,3 +264,26 @@ async fn a_world_at_rest_lets_time_pass_without_work() {
     shutdown.cancel();
     soon(driver).await.unwrap();
 }
+
+#[tokio::test]
+async fn the_world_is_served_on_a_socket() {
+    let door = door();
+    let shutdown = CancellationToken::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(door.clone().serve(listener, shutdown.clone()));
+    configs(door.client("controller")).create(&PostParams::default(), &config("a", "1")).await.unwrap();
+    let client = reqwest::Client::builder().user_agent("kubectl/v1").no_proxy().build().unwrap();
+    let read = async |path: &str, accept: &str| {
+        let request = client.get(format!("http://{address}{path}")).header("accept", accept);
+        request.send().await.unwrap().json::<Value>().await.unwrap()
+    };
+    assert_eq!(read("/version", "*/*").await["gitVersion"], "v1.34.4");
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+    let listed = read("/api/v1/namespaces/default/configmaps", table).await;
+    assert_eq!((&listed["kind"], &listed["rows"][0]["cells"][0]), (&json!("Table"), &json!("a")));
+    let actors = door.with(|world| world.log().map(|entry| entry.point.actor.clone()).collect::<Vec<_>>());
+    assert_eq!(actors, ["controller", "kubectl", "kubectl"]);
+    shutdown.cancel();
+    server.await.unwrap().unwrap();
+}

@@ -2,4 +2,7 @@
 //! run in production, around them a GitOps engine, a scripted Prometheus and a Slack receiver.
 
 pub mod cast;
+pub mod judge;
 pub mod prometheus;
+pub mod stage;
+pub mod timeline;

@@ -5,15 +5,19 @@
 //! that run judges, and answers with a number that this metric's own conditions call good or bad. So it serves any
 //! template, also a reader's own.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::{Form, Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::any};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{read, run},
+    api::run,
     decide::analysis::Metric,
     domain::{Key, value::MetricValue},
     sim::{door::Door, store::Resource, world::World},
@@ -35,30 +39,42 @@ pub struct Script {
     pub virtual_service: Key,
 }
 
-/// A sample that was given, for whoever tells the story.
+/// An answer that was given.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Given {
     pub at: Timestamp,
+    /// How many requests the store had received by then.
+    pub after: usize,
     pub metric: String,
     /// `None`: no data.
     pub value: Option<f64>,
     pub is_good: bool,
 }
 
+/// Every answer, in order.
+pub type Answers = Arc<Mutex<Vec<Given>>>;
+
 #[derive(Clone)]
 struct Shared {
     door: Door,
     script: Script,
+    answers: Answers,
 }
 
 /// Serves on loopback until `shutdown`; answers its base URL.
 ///
 /// # Errors
 /// No port can be had.
-pub async fn serve(door: Door, script: Script, shutdown: CancellationToken) -> std::io::Result<String> {
+pub async fn serve(
+    door: Door,
+    script: Script,
+    answers: Answers,
+    shutdown: CancellationToken,
+) -> std::io::Result<String> {
     let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    let router = Router::new().route("/api/v1/query", any(query)).with_state(Shared { door, script });
+    let router =
+        Router::new().route("/api/v1/query", any(query)).with_state(Shared { door, script, answers });
     tokio::spawn(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
         if let Err(error) = served.await {
@@ -78,7 +94,12 @@ async fn query(
         return (StatusCode::BAD_REQUEST, Json(error));
     };
     let is_scalar = promql.trim_start().starts_with("scalar(");
-    let (value, at) = shared.door.with(|world| (value(world, &shared.script, promql), world.now()));
+    let given = shared.door.with(|world| {
+        let (metric, value, is_good) = value(world, &shared.script, promql).unwrap_or_default();
+        Given { at: world.now(), after: world.log().len(), metric, value, is_good }
+    });
+    let (value, at) = (given.value, given.at);
+    shared.answers.lock().unwrap_or_else(PoisonError::into_inner).push(given);
     let at = seconds(at);
     let data = match (is_scalar, value) {
         (true, value) => {
@@ -97,25 +118,25 @@ fn seconds(at: Timestamp) -> f64 {
     at.as_millisecond() as f64 / 1000.0
 }
 
-/// What the metric of this query shows now; `None` for a query of no run, or of a version without traffic.
-fn value(world: &World, script: &Script, promql: &str) -> Option<f64> {
+/// The metric of this query, what it shows now and whether that is good. `None` for a query of no run; no number for a
+/// version without traffic.
+fn value(world: &World, script: &Script, promql: &str) -> Option<(String, Option<f64>, bool)> {
     let runs = world.store().objects(Resource::AnalysisRuns).map(|(_, object)| run::parse(object));
-    let asked = runs.filter(|run| !run.owned.run.status.phase.is_done()).find_map(|run| {
+    let (metric, hash) = runs.filter(|run| !run.owned.run.status.phase.is_done()).find_map(|run| {
         let metrics = run.owned.run.metrics.as_ref().ok()?;
         let asks =
             |metric: &&Metric| metric.query.as_ref().is_ok_and(|query| query.promql.masked() == promql);
         metrics.iter().find(asks).map(|metric| (metric.clone(), run.owned.hash.clone()))
-    });
-    let (metric, hash) = asked?;
-    let shares = world.actors.mesh.serving(&crate::sim::store::Key::new(
-        &script.virtual_service.namespace,
-        &script.virtual_service.name,
-    ));
-    let version = shares.iter().find(|share| {
-        share.share > 0.0 && Some(share.hash.as_str()) == hash.as_ref().map(|hash| hash.as_str())
     })?;
-    let behaviour = script.versions.get(&version.version).copied().unwrap_or(Behaviour::Good);
-    fitting(&metric, behaviour, promql.trim_start().starts_with("scalar("))
+    let route = crate::sim::store::Key::new(&script.virtual_service.namespace, &script.virtual_service.name);
+    let hash = hash.as_ref().map(|hash| hash.as_str());
+    let carries = |share: &&crate::sim::actors::Share| share.share > 0.0 && Some(share.hash.as_str()) == hash;
+    let Some(share) = world.actors.mesh.serving(&route).iter().find(carries) else {
+        return Some((metric.name, None, false));
+    };
+    let behaviour = script.versions.get(&share.version).copied().unwrap_or(Behaviour::Good);
+    let number = fitting(&metric, behaviour, promql.trim_start().starts_with("scalar("));
+    Some((metric.name, number, behaviour == Behaviour::Good))
 }
 
 /// The first of some everyday numbers that the metric's conditions judge as the story wants it.
@@ -140,23 +161,4 @@ fn fitting(metric: &Metric, wanted: Behaviour, is_scalar: bool) -> Option<f64> {
             Behaviour::Good => is_good,
         }
     })
-}
-
-/// The measurement results of a run's status, as a story wants them.
-pub fn given(object: &Value) -> Vec<Given> {
-    let mut given = vec![];
-    for result in read::list(object, &["status", "metricResults"]) {
-        let metric = read::owned(result, &["name"]);
-        for measurement in read::list(result, &["measurements"]) {
-            let value = read::text(measurement, &["value"]).map(|text| text.trim_matches(['[', ']']));
-            let Some(at) = read::time(measurement, &["finishedAt"]) else { continue };
-            given.push(Given {
-                at,
-                metric: metric.clone(),
-                value: value.and_then(|text| text.parse().ok()),
-                is_good: read::text(measurement, &["phase"]) == Some("Successful"),
-            });
-        }
-    }
-    given
 }

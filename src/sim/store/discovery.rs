@@ -20,6 +20,8 @@ pub(super) fn answer(document: &Discovery) -> Response {
             let groups: Vec<_> = Definition::groups().into_iter().filter_map(group).collect();
             json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
         }
+        Discovery::OpenApi => openapi_index(),
+        Discovery::OpenApiOf(path) => openapi(path),
         Discovery::Group(name) => match group(name) {
             Some(mut found) => {
                 found["kind"] = json!("APIGroup");
@@ -39,6 +41,39 @@ pub(super) fn answer(document: &Discovery) -> Response {
         }
     };
     Response { status: 200, body }
+}
+
+/// Where each group's OpenAPI v3 document is.
+fn openapi_index() -> Value {
+    let mut paths = json!({});
+    for row in Resource::all().map(Resource::definition) {
+        for version in row.versions {
+            let path = openapi_path(row, version);
+            paths[&path] = json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash=0")});
+        }
+    }
+    json!({"paths": paths})
+}
+
+fn openapi_path(row: &Definition, version: &str) -> String {
+    let root = if row.group.is_empty() { "api" } else { "apis" };
+    format!("{root}/{}", row.api_version(version))
+}
+
+/// As much as `kubectl apply` wants to know: that PATCH takes `fieldValidation`. There are no schemas.
+fn openapi(wanted: &str) -> Value {
+    let mut paths = json!({});
+    for row in Resource::all().map(Resource::definition) {
+        for version in row.versions.iter().filter(|version| openapi_path(row, version) == wanted) {
+            let namespace = if row.namespaced { "namespaces/{namespace}/" } else { "" };
+            let path = format!("/{wanted}/{namespace}{}/{{name}}", row.plural);
+            let kind = json!({"group": row.group, "version": version, "kind": row.kind});
+            let parameter = json!({"name": "fieldValidation", "in": "query", "schema": {"type": "string"}});
+            paths[&path] = json!({"patch": {"parameters": [parameter], "responses": {},
+                "x-kubernetes-group-version-kind": kind}});
+        }
+    }
+    json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.34.4"}, "paths": paths})
 }
 
 fn version() -> Value {

@@ -189,7 +189,7 @@ fn followed(world: &World, resource: Resource) -> BTreeMap<String, Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_requests_leave_a_world_that_keeps_its_laws(steps in proptest::collection::vec(step(), 1..25)) {

@@ -25,6 +25,7 @@ mod route;
 mod schema;
 mod selector;
 mod status;
+mod table;
 mod validate;
 mod write;
 
@@ -42,6 +43,7 @@ pub use resource::{Definition, Generation, Names, Resource};
 pub use route::{Discovery, Part, Route, Target, route};
 pub use selector::Selectors;
 pub use status::{Refusal, bad_request, fault, method_not_allowed, too_old, unsupported_media_type};
+pub use table::table;
 pub use write::By;
 
 use history::History;

@@ -20,7 +20,13 @@ pub enum Discovery {
     CoreVersions,
     Groups,
     Group(String),
-    Resources { group: String, version: String },
+    Resources {
+        group: String,
+        version: String,
+    },
+    OpenApi,
+    /// `api/v1` or `apis/<group>/<version>`.
+    OpenApiOf(String),
 }
 
 /// A collection, an object or a part of one.
@@ -51,6 +57,8 @@ pub fn route(path: &str) -> Route {
     match segments.as_slice() {
         ["version"] => Route::Discovery(Discovery::Version),
         ["healthz" | "readyz" | "livez"] => Route::Discovery(Discovery::Health),
+        ["openapi", "v3"] => Route::Discovery(Discovery::OpenApi),
+        ["openapi", "v3", rest @ ..] => Route::Discovery(Discovery::OpenApiOf(rest.join("/"))),
         ["api"] => Route::Discovery(Discovery::CoreVersions),
         ["apis"] => Route::Discovery(Discovery::Groups),
         ["apis", group] => Route::Discovery(Discovery::Group((*group).to_owned())),
