@@ -1,15 +1,15 @@
 //! `serin controller`: the flags of the reference controller, and serin's own.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
-use jiff::SignedDuration;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::ignored::Ignored;
+use super::{
+    ignored::Ignored,
+    process::{Cluster, Election, Error, Ports, asked_to_stop, go_duration, listen},
+};
 use crate::{
-    api::analysis::duration,
     clock::{self, Clock},
     control::{
         self, Page,
@@ -18,11 +18,7 @@ use crate::{
     decide::{analysis::OutageMode, observed::Settings},
     notify,
     observe::{Scope, sampler},
-    telemetry::{
-        Health, Metrics,
-        logging::{self, Format, LogError, Options},
-        server,
-    },
+    telemetry::{Health, Metrics, server},
 };
 
 /// Runs the controller of Rollouts and AnalysisRuns.
@@ -70,67 +66,6 @@ pub struct Args {
     ignored: Ignored,
 }
 
-/// Which cluster.
-#[derive(Debug, clap::Args)]
-pub struct Cluster {
-    /// A kubeconfig file. Without it: the service account of the pod, or the user's own kubeconfig.
-    #[arg(long)]
-    kubeconfig: Option<PathBuf>,
-    /// The context of the kubeconfig.
-    #[arg(long)]
-    context: Option<String>,
-    /// The namespace, instead of the context's.
-    #[arg(long, short)]
-    namespace: Option<String>,
-}
-
-/// Who leads.
-#[derive(Debug, clap::Args)]
-struct Election {
-    /// Lead only while holding the Lease that the reference controller uses too.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
-    leader_elect: bool,
-    #[arg(long, default_value = "15s", value_parser = go_duration)]
-    leader_election_lease_duration: Duration,
-    #[arg(long, default_value = "10s", value_parser = go_duration)]
-    leader_election_renew_deadline: Duration,
-    #[arg(long, default_value = "2s", value_parser = go_duration)]
-    leader_election_retry_period: Duration,
-}
-
-/// What people and machines read.
-#[derive(Debug, clap::Args)]
-struct Ports {
-    /// Port of /metrics.
-    #[arg(long = "metricsPort", alias = "metricsport", default_value_t = 8090)]
-    metrics_port: u16,
-    /// Port of /healthz and /readyz.
-    #[arg(long = "healthzPort", alias = "healthzport", default_value_t = 8080)]
-    healthz_port: u16,
-    /// error, warn, info, debug or trace.
-    #[arg(long, default_value = "info")]
-    loglevel: String,
-    /// text or json.
-    #[arg(long, default_value = "text")]
-    logformat: String,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Log(#[from] LogError),
-    #[error("cannot start: {0}")]
-    Runtime(std::io::Error),
-    #[error("cannot reach the cluster: {0}")]
-    Cluster(String),
-    #[error("--leader-election-renew-deadline must be shorter than --leader-election-lease-duration")]
-    Election,
-    #[error("cannot listen on port {0}: {1}")]
-    Listen(u16, std::io::Error),
-    #[error(transparent)]
-    Control(#[from] control::Error),
-}
-
 /// Runs the verb until SIGTERM or SIGINT. The exit status is 1 when the leadership was lost or the start failed.
 pub fn run(args: &Args) -> ExitCode {
     match start(args) {
@@ -143,8 +78,7 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 fn start(args: &Args) -> Result<(), Error> {
-    let format: Format = args.ports.logformat.parse()?;
-    logging::init(&Options { format, level: args.ports.loglevel.clone() })?;
+    args.ports.start_log()?;
     args.ignored.warn();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
     runtime.block_on(serve(args))
@@ -197,76 +131,16 @@ impl Args {
             },
             passes: self.rollout_threads,
             resync: Duration::from_secs(self.rollout_resync.max(1)),
-            lease: self.lease(own)?,
+            lease: self.election.lease(LeaseConfig::controller(
+                own,
+                &self.instance_id,
+                lease::identity(&self.hostname),
+            ))?,
             notify: Some(notify),
             page,
             health: Some(health),
         })
     }
-
-    fn lease(&self, own: &str) -> Result<Option<LeaseConfig>, Error> {
-        let election = &self.election;
-        if !election.leader_elect {
-            return Ok(None);
-        }
-        if election.leader_election_renew_deadline >= election.leader_election_lease_duration {
-            return Err(Error::Election);
-        }
-        Ok(Some(LeaseConfig {
-            duration: election.leader_election_lease_duration,
-            renew_deadline: election.leader_election_renew_deadline,
-            retry_period: election.leader_election_retry_period,
-            ..LeaseConfig::controller(own, &self.instance_id, lease::identity(&self.hostname))
-        }))
-    }
-}
-
-impl Cluster {
-    /// A client, and the namespace that it is at home in.
-    async fn client(&self) -> Result<(kube::Client, String), Error> {
-        let failed = |error: &dyn std::fmt::Display| Error::Cluster(error.to_string());
-        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
-        let config = match (&self.kubeconfig, &self.context) {
-            (Some(path), _) => {
-                let file = Kubeconfig::read_from(path).map_err(|error| failed(&error))?;
-                kube::Config::from_custom_kubeconfig(file, &options).await.map_err(|error| failed(&error))?
-            }
-            (None, Some(_)) => {
-                kube::Config::from_kubeconfig(&options).await.map_err(|error| failed(&error))?
-            }
-            (None, None) => kube::Config::infer().await.map_err(|error| failed(&error))?,
-        };
-        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client = kube::Client::try_from(config).map_err(|error| failed(&error))?;
-        Ok((client, namespace))
-    }
-}
-
-async fn listen(port: u16) -> Result<TcpListener, Error> {
-    TcpListener::bind(("0.0.0.0", port)).await.map_err(|error| Error::Listen(port, error))
-}
-
-async fn asked_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let interrupted = tokio::signal::ctrl_c();
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminated) => {
-            tokio::select! {
-                _ = interrupted => {}
-                _ = terminated.recv() => {}
-            }
-        }
-        // Without a handler SIGTERM ends the process as it always has.
-        Err(_) => drop(interrupted.await),
-    }
-}
-
-fn go_duration(text: &str) -> Result<Duration, String> {
-    let duration = duration::parse(text)?;
-    if duration < SignedDuration::ZERO {
-        return Err("must not be negative".to_owned());
-    }
-    Ok(duration.unsigned_abs())
 }
 
 fn outage(text: &str) -> Result<OutageMode, String> {
@@ -347,7 +221,8 @@ mod tests {
             let error = read(&line).unwrap_err().to_string();
             assert!(error.contains(line[0].trim_start_matches('-')), "{error}");
         }
-        let line = ["--leader-election-renew-deadline=20s"];
-        assert!(matches!(read(&line).unwrap().lease("x"), Err(Error::Election)));
+        let args = read(&["--leader-election-renew-deadline=20s"]).unwrap();
+        let lease = args.election.lease(LeaseConfig::controller("x", "", String::new()));
+        assert!(matches!(lease, Err(Error::Election)));
     }
 }

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 pub mod controller;
 pub mod crds;
 pub mod demo;
+pub mod gitops;
 mod ignored;
+mod process;
 pub mod transfer;
 
 /// Progressive delivery for Kubernetes: canary steps through Istio, gated on Prometheus, reverted in Git.
@@ -23,6 +25,7 @@ enum Verb {
     Controller(Box<controller::Args>),
     Crds(crds::Args),
     Demo(demo::Args),
+    Gitops(Box<gitops::Args>),
     /// One fetch or push, for `serin gitops`.
     #[command(hide = true)]
     GitTransfer,
@@ -36,6 +39,7 @@ impl Line {
             Verb::Controller(args) => controller::run(&args),
             Verb::Crds(args) => crds::run(&args),
             Verb::Demo(args) => demo::run(&args),
+            Verb::Gitops(args) => gitops::run(&args),
             Verb::GitTransfer => transfer::run(),
         }
     }

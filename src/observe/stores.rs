@@ -152,7 +152,6 @@ impl Stores {
     }
 
     /// The templates that the Rollout's analyses may lead to; none for one without analyses.
-    #[expect(clippy::type_complexity, reason = "two maps of one shape")]
     fn templates_for(
         &self,
         rollout: &Entry<Parsed>,

@@ -70,7 +70,7 @@ struct Slots {
 }
 
 enum Change {
-    Start(Target, Want),
+    Start(Box<(Target, Want)>),
     Stop(Slot),
 }
 
@@ -149,7 +149,7 @@ impl Sampler {
                 slots.wanted.insert(slot.clone(), (*want).clone());
                 slots.answers.remove(slot);
                 // Nobody listens after the worker has been dropped: the program ends.
-                let _ = self.changes.send(Change::Start(target.clone(), (*want).clone()));
+                let _ = self.changes.send(Change::Start(Box::new((target.clone(), (*want).clone()))));
             }
         }
         if !new.is_empty() {
@@ -177,7 +177,8 @@ impl Worker {
                 Some(_) = tasks.join_next() => continue,
             };
             match change {
-                Some(Change::Start(target, want)) => {
+                Some(Change::Start(start)) => {
+                    let (target, want) = *start;
                     let slot = (want.run.clone(), want.metric.clone());
                     let task = tasks.spawn(Arc::clone(&self.asker).measure(target, want));
                     if let Some(earlier) = running.insert(slot, task) {

@@ -14,7 +14,7 @@ use super::fixture::{NAMESPACE, manifests, settings};
 use crate::{
     api::http::{Body, Method, Request},
     clock::Clock,
-    control,
+    control::{self, lease::LeaseConfig},
     observe::{Scope, sampler},
     sim::{
         door::Door,
@@ -35,6 +35,13 @@ struct Stage {
 
 impl Stage {
     async fn open() -> Self {
+        let mut stage = Self::closed().await;
+        stage.start();
+        stage
+    }
+
+    /// Without a controller.
+    async fn closed() -> Self {
         let origin = "2026-01-01T00:00:00Z".parse().unwrap();
         let door = Door::new(World::new(origin), Clock::scaled(origin, 1));
         let error_rate = Arc::new(Mutex::new(0.01));
@@ -62,14 +69,15 @@ impl Stage {
             health: None,
         };
         let shutdown = CancellationToken::new();
-        let mut stage = Self { door, config, _tasks: tasks, controller: None, shutdown, error_rate };
-        stage.start();
-        stage
+        Self { door, config, _tasks: tasks, controller: None, shutdown, error_rate }
     }
 
     fn start(&mut self) {
-        let (client, clock) = (self.door.client("controller"), self.door.clock());
-        let run = control::run(client, clock, self.config.clone(), self.shutdown.clone());
+        self.start_with(self.door.client("controller"));
+    }
+
+    fn start_with(&mut self, client: kube::Client) {
+        let run = control::run(client, self.door.clock(), self.config.clone(), self.shutdown.clone());
         self.controller = Some(tokio::spawn(run));
     }
 
@@ -107,9 +115,9 @@ impl Stage {
 
 fn describe(path: &str, sent: &Value) -> String {
     let name = path.split("/namespaces/shop/").nth(1).unwrap_or(path);
-    let operations = sent.as_array().into_iter().flatten();
-    let weight = operations.filter(|one| one["op"] == "add" && one["path"] == "/spec/http/0/route/1/weight");
-    match weight.last() {
+    let mut operations = sent.as_array().into_iter().flatten();
+    let weight = operations.find(|one| one["op"] == "add" && one["path"] == "/spec/http/0/route/1/weight");
+    match weight {
         Some(operation) => format!("{name} {}", operation["value"]),
         None => name.to_owned(),
     }
@@ -177,4 +185,57 @@ async fn a_controller_that_is_dropped_and_started_again_goes_on() {
     let status = stage.status();
     assert_eq!(status["phase"], "Healthy", "{status:#}\n{:#?}", stage.writes());
     assert_eq!(status["stableRS"], status["currentPodHash"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_kinds_of_serin_dev_rollouts_are_served_in_full() {
+    let mut stage = Stage::closed().await;
+    let inner = stage.door.client("controller");
+    let without = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let inner = inner.clone();
+        async move {
+            if !request.uri().path().starts_with("/apis/serin.dev/") {
+                return inner.send(request).await;
+            }
+            let body = json!({ "kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound",
+                "message": "the server could not find the requested resource" });
+            let body = kube::client::Body::from(body.to_string().into_bytes());
+            Ok(http::Response::builder().status(404).body(body).unwrap())
+        }
+    });
+    stage.start_with(kube::Client::new(without, "default"));
+    stage.wait(60).await;
+    assert_eq!(stage.status()["phase"], "Healthy", "{:#}", stage.status());
+    *stage.error_rate.lock().unwrap() = 0.08;
+    stage.upgrade();
+    stage.wait(15 * 60).await;
+    assert_eq!(stage.status()["abort"], true, "{:#}", stage.status());
+    let route = stage.object(Resource::VirtualServices, "myapp-vsvc");
+    assert_eq!(route["spec"]["http"][0]["route"][0]["weight"], 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_does_not_hold_the_lease_does_nothing_and_one_that_ends_gives_it_back() {
+    let mut stage = Stage::closed().await;
+    let lease = |who: &str| Some(LeaseConfig::controller(NAMESPACE, "", who.to_owned()));
+    stage.config.lease = lease("first");
+    stage.start();
+    stage.wait(60).await;
+    assert_eq!(stage.status()["phase"], "Healthy", "{:#}", stage.status());
+    let first = stage.controller.take().unwrap();
+    stage.config.lease = lease("second");
+    let stop_first = std::mem::replace(&mut stage.shutdown, CancellationToken::new());
+    stage.start_with(stage.door.client("second"));
+    stage.wait(60).await;
+    let acted = |stage: &Stage| {
+        stage.door.with(|world| {
+            let by_second = world.log().filter(|logged| logged.point.actor == "second");
+            by_second.filter(|logged| !logged.path.contains("/leases")).count()
+        })
+    };
+    assert_eq!(acted(&stage), 0);
+    stop_first.cancel();
+    assert!(first.await.unwrap().is_ok());
+    stage.wait(30).await;
+    assert!(acted(&stage) > 0);
 }

@@ -1,0 +1,142 @@
+//! `serin gitops`: the Git lane as a process of its own, the only one that holds Git's credentials.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::process::{Cluster, Election, Error, Ports, asked_to_stop, go_duration, listen};
+use crate::{
+    clock::{self, Clock},
+    control::{
+        Page,
+        lease::{self, LeaseConfig, lead},
+    },
+    gitops,
+    telemetry::{Health, Metrics, server},
+};
+
+/// Runs the Git lane: restores in Git what the controller took back in the cluster.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    cluster: Cluster,
+    /// Serve the process's own namespace only.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
+    namespaced: bool,
+    /// Folder for the bare clones. Its content may be lost at any time.
+    #[arg(long, default_value = "/tmp/serin-clones")]
+    clones: PathBuf,
+    /// Allow `file://` remotes, which know no credentials. For demos and tests.
+    #[arg(long)]
+    allow_file_remotes: bool,
+    /// A failure that is older when it is first seen is left to people.
+    #[arg(long, default_value = "24h", value_parser = go_duration)]
+    max_age: Duration,
+    /// How soon a Rollout is looked at again that is waited for.
+    #[arg(long, default_value = "5s", value_parser = go_duration)]
+    poll: Duration,
+    /// Limit of one fetch or push.
+    #[arg(long, default_value = "1m", value_parser = go_duration)]
+    transfer_timeout: Duration,
+    /// Where this process runs; its Lease is there.
+    #[arg(long, env = "POD_NAMESPACE", hide = true)]
+    pod_namespace: Option<String>,
+    /// This process's name among the replicas.
+    #[arg(long, env = "HOSTNAME", default_value = "serin-gitops", hide = true)]
+    hostname: String,
+    #[command(flatten)]
+    election: Election,
+    #[command(flatten)]
+    ports: Ports,
+}
+
+/// Runs the verb until SIGTERM or SIGINT. The exit status is 1 when the leadership was lost or the start failed.
+pub fn run(args: &Args) -> ExitCode {
+    match start(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("serin gitops: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: &Args) -> Result<(), Error> {
+    args.ports.start_log()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: &Args) -> Result<(), Error> {
+    let (client, default_namespace) = args.cluster.client().await?;
+    let own = args.pod_namespace.clone().unwrap_or(default_namespace);
+    let page = Page::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let started = clock::instant();
+    let health = Health::new(move || started.elapsed());
+    let shutdown = CancellationToken::new();
+    let mut servers = JoinSet::new();
+    let metrics = listen(args.ports.metrics_port).await?;
+    servers.spawn(server::serve_metrics(metrics, move || page.render(), shutdown.child_token()));
+    let probes = listen(args.ports.healthz_port).await?;
+    servers.spawn(server::serve_health(probes, health, shutdown.child_token()));
+    let stop = shutdown.clone();
+    servers.spawn(async move {
+        asked_to_stop().await;
+        tracing::info!("asked to stop: the Lease is given back");
+        stop.cancel();
+        Ok(())
+    });
+    let config = args.config(&own)?;
+    let lease = args.election.lease(LeaseConfig::gitops(&own, "", lease::identity(&args.hostname)))?;
+    let Some(lease) = lease else {
+        return Ok(gitops::run(client, Clock::Wall, config, shutdown).await?);
+    };
+    led(client, config, lease, shutdown).await
+}
+
+/// Runs the lane while leading; what it was doing when the leadership ends is found out again by the next one.
+async fn led(
+    client: kube::Client,
+    config: gitops::Config,
+    lease: LeaseConfig,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let release = CancellationToken::new();
+    let _guard = release.clone().drop_guard();
+    let mut leadership = lead(client.clone(), Clock::Wall, lease, release.clone());
+    let is_leader = tokio::select! {
+        is_leader = leadership.acquired() => is_leader,
+        () = shutdown.cancelled() => false,
+    };
+    let ended = if is_leader {
+        tokio::select! {
+            ended = gitops::run(client, Clock::Wall, config, shutdown.clone()) => ended.map_err(Error::from),
+            _ = leadership.ended() => Err(Error::LeadershipLost),
+        }
+    } else if shutdown.is_cancelled() {
+        Ok(())
+    } else {
+        Err(Error::LeadershipLost)
+    };
+    release.cancel();
+    leadership.finished().await;
+    ended
+}
+
+impl Args {
+    fn config(&self, own: &str) -> Result<gitops::Config, Error> {
+        let program = std::env::current_exe().map_err(Error::Runtime)?;
+        let transfer = gitops::transfer::Transfer {
+            limit: self.transfer_timeout,
+            ..gitops::transfer::Transfer::by(program)
+        };
+        let mut config = gitops::Config::new(self.clones.clone(), transfer);
+        config.allow_file_remotes = self.allow_file_remotes;
+        config.namespace = self.namespaced.then(|| own.to_owned());
+        config.max_age = self.max_age;
+        config.poll = self.poll;
+        config.seed = u64::from(std::process::id());
+        Ok(config)
+    }
+}

@@ -1,0 +1,156 @@
+//! What the long-running verbs share: which cluster, who leads, what is listened on, when to stop.
+
+use std::{path::PathBuf, time::Duration};
+
+use jiff::SignedDuration;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio::net::TcpListener;
+
+use crate::{
+    api::analysis::duration,
+    control::{self, lease::LeaseConfig},
+    gitops,
+    telemetry::logging::{self, Format, LogError, Options},
+};
+
+/// Which cluster.
+#[derive(Debug, clap::Args)]
+pub(super) struct Cluster {
+    /// A kubeconfig file. Without it: the service account of the pod, or the user's own kubeconfig.
+    #[arg(long)]
+    pub(super) kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig.
+    #[arg(long)]
+    pub(super) context: Option<String>,
+    /// The namespace, instead of the context's.
+    #[arg(long, short)]
+    pub(super) namespace: Option<String>,
+}
+
+/// Who leads.
+#[derive(Debug, clap::Args)]
+pub(super) struct Election {
+    /// Lead only while holding the Lease that the reference controller uses too.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub(super) leader_elect: bool,
+    #[arg(long, default_value = "15s", value_parser = go_duration)]
+    pub(super) leader_election_lease_duration: Duration,
+    #[arg(long, default_value = "10s", value_parser = go_duration)]
+    pub(super) leader_election_renew_deadline: Duration,
+    #[arg(long, default_value = "2s", value_parser = go_duration)]
+    pub(super) leader_election_retry_period: Duration,
+}
+
+/// What people and machines read.
+#[derive(Debug, clap::Args)]
+pub(super) struct Ports {
+    /// Port of /metrics.
+    #[arg(long = "metricsPort", alias = "metricsport", default_value_t = 8090)]
+    pub(super) metrics_port: u16,
+    /// Port of /healthz and /readyz.
+    #[arg(long = "healthzPort", alias = "healthzport", default_value_t = 8080)]
+    pub(super) healthz_port: u16,
+    /// error, warn, info, debug or trace.
+    #[arg(long, default_value = "info")]
+    pub(super) loglevel: String,
+    /// text or json.
+    #[arg(long, default_value = "text")]
+    pub(super) logformat: String,
+}
+
+/// Why a verb could not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("cannot start: {0}")]
+    Runtime(std::io::Error),
+    #[error("cannot reach the cluster: {0}")]
+    Cluster(String),
+    #[error("--leader-election-renew-deadline must be shorter than --leader-election-lease-duration")]
+    Election,
+    #[error("cannot listen on port {0}: {1}")]
+    Listen(u16, std::io::Error),
+    #[error(transparent)]
+    Control(#[from] control::Error),
+    #[error(transparent)]
+    Gitops(#[from] gitops::Error),
+    #[error("the leadership was lost")]
+    LeadershipLost,
+}
+
+impl Cluster {
+    /// A client, and the namespace that it is at home in.
+    pub(super) async fn client(&self) -> Result<(kube::Client, String), Error> {
+        let failed = |error: &dyn std::fmt::Display| Error::Cluster(error.to_string());
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let config = match (&self.kubeconfig, &self.context) {
+            (Some(path), _) => {
+                let file = Kubeconfig::read_from(path).map_err(|error| failed(&error))?;
+                kube::Config::from_custom_kubeconfig(file, &options).await.map_err(|error| failed(&error))?
+            }
+            (None, Some(_)) => {
+                kube::Config::from_kubeconfig(&options).await.map_err(|error| failed(&error))?
+            }
+            (None, None) => kube::Config::infer().await.map_err(|error| failed(&error))?,
+        };
+        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client = kube::Client::try_from(config).map_err(|error| failed(&error))?;
+        Ok((client, namespace))
+    }
+}
+
+pub(super) async fn listen(port: u16) -> Result<TcpListener, Error> {
+    TcpListener::bind(("0.0.0.0", port)).await.map_err(|error| Error::Listen(port, error))
+}
+
+/// Waits for SIGTERM or SIGINT.
+pub(super) async fn asked_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupted = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminated) => {
+            tokio::select! {
+                _ = interrupted => {}
+                _ = terminated.recv() => {}
+            }
+        }
+        // Without a handler SIGTERM ends the process as it always has.
+        Err(_) => drop(interrupted.await),
+    }
+}
+
+/// A Go duration that is not negative.
+pub(super) fn go_duration(text: &str) -> Result<Duration, String> {
+    let duration = duration::parse(text)?;
+    if duration < SignedDuration::ZERO {
+        return Err("must not be negative".to_owned());
+    }
+    Ok(duration.unsigned_abs())
+}
+
+impl Election {
+    /// The Lease to lead by, with this election's times; `None` when nobody is asked.
+    pub(super) fn lease(&self, named: LeaseConfig) -> Result<Option<LeaseConfig>, Error> {
+        if !self.leader_elect {
+            return Ok(None);
+        }
+        if self.leader_election_renew_deadline >= self.leader_election_lease_duration {
+            return Err(Error::Election);
+        }
+        Ok(Some(LeaseConfig {
+            duration: self.leader_election_lease_duration,
+            renew_deadline: self.leader_election_renew_deadline,
+            retry_period: self.leader_election_retry_period,
+            ..named
+        }))
+    }
+}
+
+impl Ports {
+    /// Starts the log as asked for.
+    pub(super) fn start_log(&self) -> Result<(), Error> {
+        let format: Format = self.logformat.parse()?;
+        Ok(logging::init(&Options { format, level: self.loglevel.clone() })?)
+    }
+}
