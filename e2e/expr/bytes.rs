@@ -11,6 +11,7 @@
 mod generate;
 mod language;
 mod measured;
+mod results;
 mod rng;
 
 use language::domain;
@@ -70,7 +71,7 @@ const TOKENS: &[&str] = &[
 fn grow(rng: &mut Rng) -> String {
     let mut bytes = match rng.below(4) {
         0 => {
-            let (kind, result) = generate::result(rng);
+            let (kind, result) = results::result(rng);
             generate::Generator::new(rng, kind, &result).condition().print().into_bytes()
         }
         1 => {
@@ -137,7 +138,7 @@ fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
     }
 }
 
-fn results() -> Vec<(&'static str, Value)> {
+fn usual_results() -> Vec<(&'static str, Value)> {
     vec![
         ("float", json!(0.01)),
         ("float", json!("NaN")),
@@ -172,7 +173,7 @@ struct Tally {
 
 fn hunt(seconds: u64, seed: u64) -> Tally {
     let mut rng = Rng::new(seed);
-    let results: Vec<_> = results().iter().map(|(kind, json)| measured(kind, json)).collect();
+    let results: Vec<_> = usual_results().iter().map(|(kind, json)| measured(kind, json)).collect();
     let mut tally = Tally::default();
     let begin = Instant::now();
     while begin.elapsed().as_secs() < seconds && tally.broken.is_empty() {

@@ -11,6 +11,7 @@
 mod generate;
 mod language;
 mod measured;
+mod results;
 mod rng;
 
 // The language names its siblings from the root of the crate.
@@ -270,7 +271,7 @@ fn smaller_results(result: &Value) -> Vec<Value> {
 }
 
 fn pair(rng: &mut Rng) -> Pair {
-    let (kind, result) = generate::result(rng);
+    let (kind, result) = results::result(rng);
     let sketch = generate::Generator::new(rng, kind, &result).condition();
     let mut text = sketch.print();
     let mut sketch = sketch;

@@ -10,31 +10,38 @@ use super::Remote;
 
 pub(crate) struct Daemon {
     child: Child,
-    port: u16,
+    url: String,
 }
 
 impl Daemon {
     /// Serves `remote` for fetch and push.
     pub(crate) fn serve(remote: &Remote) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new("git")
-            .args(["daemon", "--export-all", "--enable=receive-pack", "--reuseaddr", "--listen=127.0.0.1"])
-            .arg(format!("--port={port}"))
-            .arg(format!("--base-path={}", remote.folder.path().display()))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .expect("git is installed");
-        let daemon = Self { child, port };
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            std::thread::yield_now();
+        // The folder is part of the address: a server of another test that took the port serves nothing else for it.
+        let folder = remote.folder.path();
+        let (base, name) = (folder.parent().unwrap(), folder.file_name().unwrap().to_str().unwrap());
+        loop {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut child = Command::new("git")
+                .args(["daemon", "--export-all", "--enable=receive-pack", "--listen=127.0.0.1"])
+                .arg(format!("--port={port}"))
+                .arg(format!("--base-path={}", base.display()))
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .process_group(0)
+                .spawn()
+                .expect("git is installed");
+            // It ends at once where somebody took the port meanwhile.
+            while child.try_wait().unwrap().is_none() {
+                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                    return Self { child, url: format!("git://127.0.0.1:{port}/{name}/deploy.git") };
+                }
+                std::thread::yield_now();
+            }
         }
-        daemon
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("git://127.0.0.1:{}/deploy.git", self.port)
+        self.url.clone()
     }
 }
 

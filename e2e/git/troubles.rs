@@ -5,7 +5,10 @@ use std::{net::TcpListener, time::Duration};
 use serde_json::json;
 use serin::{
     api::http::{Body, Method, Request},
-    sim::{engine, fault::Intercept},
+    sim::{
+        engine,
+        fault::{Effect, Fault, Intercept, Point},
+    },
 };
 
 use super::{
@@ -196,4 +199,55 @@ async fn a_damaged_clone_is_made_again() {
     let lane = shop.run();
     shop.stands("Pushed", "WaitingForEngine").await;
     lane.end().await;
+}
+
+/// The requests of the lane in an undisturbed run, watches left out: how long those live is chance.
+async fn undisturbed() -> Vec<Point> {
+    let remote = remote();
+    let shop = Shop::rolled_back(&remote);
+    let lane = shop.run();
+    shop.stands("Pushed", "WaitingForEngine").await;
+    lane.end().await;
+    let points = shop.door.with(|world| {
+        let ours =
+            world.log().filter(|logged| logged.point.actor == "gitops" && logged.point.verb != "watch");
+        ours.map(|logged| logged.point.clone()).collect::<Vec<_>>()
+    });
+    points
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_at_any_request_ends_in_one_commit_and_synced() {
+    let points = undisturbed().await;
+    println!("{} points: {points:?}", points.len());
+    for verb in ["get", "list", "patch"] {
+        assert!(points.iter().any(|point| point.verb == verb), "no {verb} among the points");
+    }
+    for point in points {
+        // Only a write can take effect before the process dies.
+        let effects = if point.verb == "patch" {
+            vec![Effect::CrashBefore, Effect::CrashAfter]
+        } else {
+            vec![Effect::CrashBefore]
+        };
+        for effect in effects {
+            let what = format!("{effect:?} {point:?}");
+            let remote = remote();
+            let shop = Shop::rolled_back(&remote);
+            shop.door.with(|world| world.plant(Fault::at(&point, effect)));
+            let lane = shop.run();
+            shop.crashes().await;
+            lane.end().await;
+            shop.door.with(|world| world.clear_faults());
+            revive(&shop);
+            let lane = shop.run();
+            shop.stands("Pushed", "WaitingForEngine").await;
+            shop.now_runs("v1.1.0", "good1");
+            let status = shop.stands("Synced", "Healthy").await;
+            lane.end().await;
+            let [commit] = Shop::reverts(&remote).try_into().unwrap_or_else(|c| panic!("{what}: {c:?}"));
+            assert_eq!(status["commit"], commit.id.to_string(), "{what}");
+            assert_eq!(remote.file(FILE), manifest("v1.1.0"), "{what}");
+        }
+    }
 }

@@ -66,7 +66,7 @@ impl Case {
                 Target::Manifest { namespace: &self.namespace, name: &self.intent.rollout_ref.name }
             }
         };
-        Change { target, bad: &self.intent.bad.images, good: &self.intent.good.images }
+        Change { target, bad: &self.intent.bad, good: &self.intent.good }
     }
 }
 

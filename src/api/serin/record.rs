@@ -54,19 +54,19 @@ pub struct ControllerRecord {
     /// What was measured then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
-    /// Versions that became stable, the newest first, and where they came from.
+    /// Versions that became stable, the newest last, and where they came from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub provenance: Vec<Provenance>,
-    /// Versions that failed and are not to be tried again, the newest first.
+    /// Versions that failed and are not to be tried again, the newest last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub denied: Vec<Denied>,
-    /// Weights that somebody else lowered and serin set again, the newest first.
+    /// Weights that somebody else lowered and serin set again, the newest last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub weight_reasserts: Vec<WeightReassert>,
-    /// Names of the SelfHeals that were made for this Rollout, the newest first. One that is listed is not made
+    /// Names of the SelfHeals that were made for this Rollout, the newest last. One that is listed is not made
     /// again, even when somebody deleted it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(max = 253)))]

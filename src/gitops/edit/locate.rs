@@ -61,14 +61,14 @@ struct Wanted {
 }
 
 fn differing(change: &Change<'_>) -> Result<Vec<Wanted>, Refusal> {
-    let only_one = |c: &&String| !(change.bad.contains_key(*c) && change.good.contains_key(*c));
-    if let Some(container) = change.bad.keys().chain(change.good.keys()).find(only_one) {
+    let (bad, good) = (&change.bad.images, &change.good.images);
+    let only_one = |c: &&String| !(bad.contains_key(*c) && good.contains_key(*c));
+    if let Some(container) = bad.keys().chain(good.keys()).find(only_one) {
         return Err(Refusal::ContainersDiffer(container.clone()));
     }
-    let wanted: Vec<_> = change
-        .bad
+    let wanted: Vec<_> = bad
         .iter()
-        .zip(change.good.values())
+        .zip(good.values())
         .filter(|((_, bad), good)| bad != good)
         .map(|((container, bad), good)| Wanted {
             container: container.clone(),

@@ -9,7 +9,7 @@ use std::ops::Range;
 use granit_parser::ScalarStyle;
 use serde_json::Value;
 
-use crate::api::serin::Images;
+use crate::api::serin::Version;
 
 mod locate;
 mod proof;
@@ -25,10 +25,10 @@ pub const MAX_FILE_BYTES: usize = 1024 * 1024;
 pub struct Change<'a> {
     /// The value that holds the version.
     pub target: Target<'a>,
-    /// The images of the version that failed.
-    pub bad: &'a Images,
-    /// The images to go back to.
-    pub good: &'a Images,
+    /// The version that failed.
+    pub bad: &'a Version,
+    /// The version to go back to.
+    pub good: &'a Version,
 }
 
 /// Which value of a file holds the version.
@@ -97,6 +97,11 @@ pub enum Refusal {
     ContainersDiffer(String),
     #[error("the failed version and the good one have the same images; what differs is something else")]
     SameImages,
+    #[error(
+        "the failed version differs from the good one in more than images: the images alone would make a third \
+         version, {0}; revert by hand"
+    )]
+    ThirdVersion(String),
     #[error("`{0}` is not an image reference that can be written without quoting rules")]
     UnsafeValue(String),
     #[error("the images differ in form (tag, digest or name) and the entry of `{0}` does not say which")]
@@ -147,6 +152,7 @@ fn attempt(bytes: &[u8], change: &Change<'_>) -> Result<Outcome, Refusal> {
     }
     let edited = splice(body, splices)?;
     proof::only_these_changed(body, &edited, &edits)?;
+    proof::no_third_version(body, &edited, change)?;
     let mut whole = text.get(..mark).unwrap_or_default().to_owned();
     whole.push_str(&edited);
     Ok(Outcome::Edited { bytes: whole.into_bytes(), edits })

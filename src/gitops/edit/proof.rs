@@ -1,8 +1,10 @@
-//! The before-and-after proof of an edit: both texts are read as values, and exactly the expected ones differ.
+//! The before-and-after proof of an edit: both texts are read as values, exactly the expected ones differ, and what
+//! comes out is the good version and no third one.
 
 use serde_json::Value;
 
-use super::{Edit, Refusal, values};
+use super::{Change, Edit, Refusal, Target, values};
+use crate::api::hash::template_hash;
 
 /// Checks that the values of `after` are those of `before` except for `edits`, all within one document.
 ///
@@ -32,6 +34,35 @@ pub(super) fn only_these_changed(before: &str, after: &str, edits: &[Edit]) -> R
     }
     let unexpected = here.iter().find(|edit| !expected.contains(edit));
     Err(Refusal::ChangesMore(unexpected.map_or_else(|| "less than asked".into(), |e| e.pointer.clone())))
+}
+
+/// Checks, where the file lets it be known, that the edited manifest is the good version: its pod template must have
+/// the good hash. It can be known where the manifest as it stands has the bad hash, that is, where nothing else
+/// (a kustomization, a webhook) changes it on its way to the cluster.
+///
+/// # Errors
+/// `ThirdVersion` where the hash is another: the failed commit changed more than images.
+pub(super) fn no_third_version(before: &str, after: &str, change: &Change<'_>) -> Result<(), Refusal> {
+    let Target::Manifest { namespace, name } = change.target else { return Ok(()) };
+    let hash = |text| -> Option<String> {
+        let documents = values(text).ok()?;
+        let rollout = documents.iter().find(|document| is_rollout(document, namespace, name))?;
+        template_hash(rollout.pointer("/spec/template")?, None).ok()
+    };
+    if hash(before).as_ref() != Some(&change.bad.hash) {
+        return Ok(());
+    }
+    match hash(after) {
+        Some(hash) if hash != change.good.hash => Err(Refusal::ThirdVersion(hash)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn is_rollout(document: &Value, namespace: &str, name: &str) -> bool {
+    let text = |pointer| document.pointer(pointer).and_then(Value::as_str);
+    text("/kind") == Some("Rollout")
+        && text("/metadata/name") == Some(name)
+        && text("/metadata/namespace").is_none_or(|n| n == namespace)
 }
 
 /// Every place where two values differ, down to the leaves.

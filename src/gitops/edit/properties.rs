@@ -1,6 +1,10 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    tests::{TARGET, version},
+    *,
+};
+use crate::api::serin::Images;
 
 /// How a line may be dressed up without changing what it says.
 #[derive(Clone, Debug)]
@@ -61,16 +65,17 @@ fn manifest(dress: &Dress) -> (String, String) {
     (format!("{}{}", if dress.mark { "\u{feff}" } else { "" }, ends(head)), ends(tail))
 }
 
+fn app(tag: &str) -> Version {
+    version(&Images::from([("app".to_owned(), format!("app:{tag}"))]))
+}
+
 proptest! {
     #[test]
     fn the_version_and_nothing_else_changes_or_nothing_is_edited(dress in dress()) {
         let (head, tail) = manifest(&dress);
-        let (bad, good) = (
-            Images::from([("app".to_owned(), "app:v1.2.0".to_owned())]),
-            Images::from([("app".to_owned(), "app:v1.1.0".to_owned())]),
-        );
+        let (bad, good) = (app("v1.2.0"), app("v1.1.0"));
         let change =
-            Change { target: Target::Manifest { namespace: "shop", name: "myapp" }, bad: &bad, good: &good };
+            Change { target: TARGET, bad: &bad, good: &good };
         let outcome = restore(format!("{head}v1.2.0{tail}").as_bytes(), &change);
         // The one thing in the alphabet that has to be refused.
         if dress.after.contains("- 1") {
@@ -85,16 +90,12 @@ proptest! {
 
     #[test]
     fn no_text_makes_it_panic_and_an_edit_is_always_undone_by_its_opposite(text in "[ -~\n\t&*{}\\[\\]:#|>'\"é-]{0,200}") {
-        let (bad, good) = (
-            Images::from([("app".to_owned(), "app:v1.2.0".to_owned())]),
-            Images::from([("app".to_owned(), "app:v1.1.0".to_owned())]),
-        );
-        let target = Target::Manifest { namespace: "shop", name: "myapp" };
+        let (bad, good) = (app("v1.2.0"), app("v1.1.0"));
         let head = "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: myapp}\nspec:\n  template:\n    \
                     spec:\n      containers:\n      - name: app\n        image: app:v1.2.0\n        ";
         let whole = format!("{head}{text}");
-        if let Outcome::Edited { bytes, .. } = restore(whole.as_bytes(), &Change { target, bad: &bad, good: &good }) {
-            let back = restore(&bytes, &Change { target, bad: &good, good: &bad });
+        if let Outcome::Edited { bytes, .. } = restore(whole.as_bytes(), &Change { target: TARGET, bad: &bad, good: &good }) {
+            let back = restore(&bytes, &Change { target: TARGET, bad: &good, good: &bad });
             let undone = matches!(back, Outcome::Edited { bytes, .. } if bytes == whole.as_bytes());
             prop_assert!(undone);
         }

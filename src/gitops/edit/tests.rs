@@ -1,11 +1,19 @@
 use super::*;
+use crate::api::serin::Images;
 
 fn images(pairs: &[(&str, &str)]) -> Images {
     pairs.iter().map(|(name, image)| ((*name).to_owned(), (*image).to_owned())).collect()
 }
 
+/// A version of which only the images are known.
+pub(super) fn version(images: &Images) -> Version {
+    Version { hash: String::new(), images: images.clone() }
+}
+
+pub(super) const TARGET: Target<'_> = Target::Manifest { namespace: "shop", name: "myapp" };
+
 fn manifest(bytes: &[u8], bad: &Images, good: &Images) -> Outcome {
-    restore(bytes, &Change { target: Target::Manifest { namespace: "shop", name: "myapp" }, bad, good })
+    restore(bytes, &Change { target: TARGET, bad: &version(bad), good: &version(good) })
 }
 
 /// Restores app:v1.1.0 where app:v1.2.0 failed.
@@ -239,8 +247,36 @@ fn versions_that_differ_in_more_than_images_are_refused() {
 }
 
 fn kustomize(text: &str, name: Option<&str>, bad: &str, good: &str) -> Outcome {
-    let (bad, good) = (images(&[("app", bad)]), images(&[("app", good)]));
+    let (bad, good) = (version(&images(&[("app", bad)])), version(&images(&[("app", good)])));
     restore(text.as_bytes(), &Change { target: Target::KustomizeImage { name }, bad: &bad, good: &good })
+}
+
+#[test]
+fn an_edit_that_would_make_a_third_version_is_refused() {
+    let hash = |text: &str| {
+        let rollout: serde_json::Value = serde_saphyr::from_str(text).unwrap();
+        crate::api::hash::template_hash(&rollout["spec"]["template"], None).unwrap()
+    };
+    let with_env = |image: &str, level: &str| {
+        with_containers(&format!(
+            "        - name: app\n          image: {image}\n          env: [{{name: L, value: {level}}}]\n"
+        ))
+    };
+    let (stable, failed) = (with_env("app:v1.1.0", "info"), with_env("app:v1.2.0", "debug"));
+    let third = with_env("app:v1.1.0", "debug");
+    let bad = Version { hash: hash(&failed), images: images(&[("app", "app:v1.2.0")]) };
+    let good = Version { hash: hash(&stable), images: images(&[("app", "app:v1.1.0")]) };
+    let change = Change { target: TARGET, bad: &bad, good: &good };
+    let refused = Outcome::Refused(Refusal::ThirdVersion(hash(&third)));
+    assert_eq!(restore(failed.as_bytes(), &change), refused);
+    // The same file when only the image had changed.
+    let other = Version { hash: hash(&third), ..good.clone() };
+    let change = Change { good: &other, ..change };
+    assert!(matches!(restore(failed.as_bytes(), &change), Outcome::Edited { .. }));
+    // What reaches the cluster is not the file alone: nothing can be said.
+    let elsewhere = Version { hash: "other".into(), ..bad.clone() };
+    let change = Change { target: TARGET, bad: &elsewhere, good: &good };
+    assert!(matches!(restore(failed.as_bytes(), &change), Outcome::Edited { .. }));
 }
 
 #[test]
