@@ -8,7 +8,7 @@
 use serin::sim::net::{Cover, Script, draw, play, shrink};
 
 fn main() -> std::process::ExitCode {
-    std::panic::set_hook(Box::new(|_| {}));
+    std::panic::set_hook(Box::new(|panic| println!("# {panic}")));
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let failed = match words.as_slice() {

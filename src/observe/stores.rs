@@ -24,6 +24,7 @@ use crate::{
     },
     clock::Clock,
     decide::{
+        self,
         observed::{Observed, Service, Settings},
         record::Record,
     },
@@ -138,6 +139,7 @@ impl Stores {
         };
         let record = self.records.find(key);
         let objects = Objects {
+            is_name_taken: self.is_name_taken(&rollout),
             rollout: &rollout.slim,
             replica_sets: sets.iter().filter_map(|entry| entry.slim.as_ref().as_ref()).collect(),
             stable_service: stable.as_ref().map(|entry| &*entry.slim),
@@ -149,6 +151,14 @@ impl Stores {
             records_available: self.records.state() == State::Ready,
         };
         Some(observed(&objects, process, settings))
+    }
+
+    /// Whether somebody else's object has the name of the Rollout's next ReplicaSet.
+    fn is_name_taken(&self, rollout: &Entry<Parsed>) -> bool {
+        let Ok(spec) = &rollout.slim.rollout.spec else { return false };
+        let name = decide::set_name(&rollout.key, &spec.template_hash);
+        let holder = self.replica_sets.find(&Key::new(&*rollout.key.namespace, name));
+        holder.is_some_and(|holder| holder.owner.is_none_or(|owner| owner.uid != rollout.uid))
     }
 
     /// The templates that the Rollout's analyses may lead to; none for one without analyses.

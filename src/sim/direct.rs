@@ -19,7 +19,10 @@ use crate::{
         http::{Body, Method, Request, Response},
         workload::HASH_LABEL,
     },
-    apply::render::{Stage, Step, Versions, render, shed, without_mark},
+    apply::{
+        holder,
+        render::{Stage, Step, Versions, render, shed, without_mark},
+    },
     decide::{
         self,
         analysis::{Outcome, Sample, Want},
@@ -367,6 +370,12 @@ impl Direct {
     /// Sends one request and keeps what came of it. True when what it asks for is so now.
     fn send(&mut self, world: &mut World, now: Timestamp, step: &Step) -> bool {
         let response = self.exchange(world, now, &step.action, &step.request);
+        if let Some(read) = holder(step, &response) {
+            let live = answer(world, &read);
+            if live.is_success() {
+                self.returned(world, &live.body);
+            }
+        }
         response.is_success() || is_so_already(&response, &step.action)
     }
 
@@ -458,6 +467,7 @@ fn is_so_already(response: &Response, action: &Action) -> bool {
         | Action::CreateRun(_)
         | Action::SwitchService(_)
         | Action::Weights
+        | Action::Release
         | Action::ClearMark => false,
     }
 }

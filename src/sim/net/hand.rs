@@ -271,6 +271,9 @@ impl<'a> Hand<'a> {
         if at("/status/abort") == json!(true) {
             return self.does(&Event::Retry);
         }
+        if self.set(Which::Stable).is_none() {
+            return self.does(&Event::PromoteFull);
+        }
         if at("/status/pauseConditions").as_array().is_some_and(|pauses| !pauses.is_empty()) {
             self.does(&Event::Promote);
         }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        actors::{PodScript, Then},
+        actors::{PodScript, Share, Then},
         direct::{Direct, Errand, Tamper},
         fault::{Effect, Fault},
         oracle::{Law, Names, Oracle, Violation},
@@ -342,7 +342,12 @@ impl Stage {
         let new: Vec<_> = history.get(self.judged..).unwrap_or_default().to_vec();
         self.judged = history.len();
         for (at, shares) in new.into_iter().filter(|(at, _)| *at >= self.start && self.start > Timestamp::UNIX_EPOCH) {
-            if let Some(dead) = shares.iter().find(|share| !share.can_serve && share.share > 0.0) {
+            // A pod that goes is forgotten a moment late by every mesh; a destination without any living one is not.
+            let is_dead = |share: &&Share| {
+                let mut same = shares.iter().filter(|other| other.destination == share.destination);
+                share.share > 0.0 && same.all(|other| !other.can_serve)
+            };
+            if let Some(dead) = shares.iter().find(is_dead) {
                 if self.events.is_empty() && self.image == shop::image("v1") {
                     continue;
                 }

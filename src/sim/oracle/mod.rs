@@ -121,6 +121,8 @@ struct Pass {
     /// It knew of an abort and of traffic that goes to the aborted version.
     must_shed: bool,
     wrote: bool,
+    /// It has taken all of the traffic away itself.
+    has_shed: bool,
     /// A request to the VirtualService failed in it.
     shed_failed: bool,
     clock: Timestamp,

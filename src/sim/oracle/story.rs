@@ -116,6 +116,7 @@ impl Oracle {
             && live.canary > 0
             && known.canary > 0
             && !self.pass.shed_failed
+            && !self.pass.has_shed
         {
             let detail = format!("abort of {} booked with {} % on it", new.current, live.canary);
             self.broken(Law::I4, detail);

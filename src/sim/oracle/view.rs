@@ -137,10 +137,14 @@ impl Split {
         for route in list(object, "/spec/http") {
             let of = |host: &str| -> i64 {
                 let mine = list(route, "/route").iter().filter(|one| text(one, "/destination/host") == host);
-                mine.map(|one| number(one, "/weight").max(0)).sum()
+                mine.map(|one| number(one, "/weight").max(0)).fold(0, i64::saturating_add)
             };
-            let whole: i64 = list(route, "/route").iter().map(|one| number(one, "/weight").max(0)).sum();
-            let percent = |part: i64| if whole > 0 { (part * 100 + whole - 1) / whole } else { 0 };
+            let all = list(route, "/route").iter().map(|one| number(one, "/weight").max(0));
+            let whole = all.fold(0, i64::saturating_add);
+            let percent = |part: i64| {
+                let (part, whole) = (i128::from(part), i128::from(whole));
+                if whole > 0 { i64::try_from((part * 100 + whole - 1) / whole).unwrap_or(100) } else { 0 }
+            };
             let has = |host: &str| list(route, "/route").iter().any(|one| text(one, "/destination/host") == host);
             if has(canary) && has(stable) {
                 shares.push((percent(of(canary)), percent(of(stable))));

@@ -22,8 +22,9 @@ impl Oracle {
         if old == new {
             return;
         }
+        self.pass.has_shed |= new.canary == 0;
         for weights in view::weights(after) {
-            let sum: i64 = weights.iter().sum();
+            let sum = weights.iter().fold(0, |sum: i64, weight| sum.saturating_add(*weight));
             if weights.iter().any(|weight| !(0..=100).contains(weight)) || sum != 100 {
                 self.broken(Law::I7, format!("weights {weights:?}"));
             }
@@ -83,7 +84,7 @@ impl Oracle {
         }
         let runs = self.known_runs();
         let newest = runs.iter().filter(|(rv, run)| {
-            *rv > self.began_at && run.step.is_none() && run.hash == rollout.current && !run.is_terminated
+            *rv > self.began_at && run.step.is_none() && run.hash == rollout.current
         });
         match newest.max_by_key(|(rv, _)| *rv).map(|(_, run)| run.phase.as_str()) {
             None => self.broken(Law::I18, format!("{what} without a background analysis since the update began")),
