@@ -88,8 +88,7 @@ impl Reconciler {
 
     /// `None` where the Rollout is gone.
     async fn rollout(&self, due: &Due, key: &Key) -> Option<Ended> {
-        let now = self.sender.clock().now();
-        let Some(observed) = self.observe(key, now) else {
+        let Some((observed, now)) = self.observe(key) else {
             self.forget(&due.target, key);
             return None;
         };
@@ -106,9 +105,11 @@ impl Reconciler {
         Some(Ended { failure, is_urgent: plan.shed.weights.is_some() })
     }
 
-    /// What a decision sees, with the present exposure noted.
-    fn observe(&self, key: &Key, now: Timestamp) -> Option<Observed> {
-        let mut observed = self.stores.snapshot(key, self.process_memory(key, now), self.settings)?;
+    /// What a decision sees, with the present exposure noted, and the time of it: not before the stores were read, so
+    /// that nothing is taken for older than it is.
+    fn observe(&self, key: &Key) -> Option<(Observed, Timestamp)> {
+        let mut observed = self.stores.snapshot(key, self.process_memory(key), self.settings)?;
+        let now = self.sender.clock().now();
         let mut kept = self.kept();
         let uid = observed.rollout.uid.clone();
         let entry = kept.entry(key.clone()).or_insert_with(|| Kept::new(uid.clone(), now));
@@ -119,17 +120,18 @@ impl Reconciler {
         entry.exposure.note(now, Exposure::of(&observed), self.settings.data_plane_delay);
         observed.exposure = entry.exposure.clone();
         observed.last.clone_from(&entry.last);
-        Some(observed)
+        Some((observed, now))
     }
 
-    fn process_memory(&self, key: &Key, now: Timestamp) -> ProcessMemory {
+    fn process_memory(&self, key: &Key) -> ProcessMemory {
         let samples = self.stores.runs_of(key).into_iter().filter_map(|run| {
             let samples = self.sampler.samples(&run.0);
             (!samples.is_empty()).then_some((run.0, samples))
         });
         let (exposure, last) = match self.kept().get(key) {
             Some(kept) => (kept.exposure.clone(), kept.last.clone()),
-            None => (ExposureHistory::begin(now), vec![]),
+            // Nothing has been watched yet; the history begins with this observation.
+            None => (ExposureHistory::begin(Timestamp::MAX), vec![]),
         };
         ProcessMemory { exposure, last, samples: samples.collect() }
     }
@@ -273,7 +275,7 @@ impl Observer for Acting<'_> {
 
     fn again(&self, live: &Value) -> Option<Step> {
         let Target::Rollout(key) = &self.due.target else { return None };
-        let process = self.reconciler.process_memory(key, self.now);
+        let process = self.reconciler.process_memory(key);
         let stores = &self.reconciler.stores;
         let observed = stores.snapshot_with(key, live, process, self.reconciler.settings)?;
         let plan = decide::step(&observed, self.now);
