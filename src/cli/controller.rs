@@ -212,14 +212,10 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_by_name() {
-        for line in [
-            ["--traffic-delay", "ten"],
-            ["--traffic-delay", "-1s"],
-            ["--outage", "ignore"],
-            ["--no-such-flag", "1"],
-        ] {
-            let error = read(&line).unwrap_err().to_string();
-            assert!(error.contains(line[0].trim_start_matches('-')), "{error}");
+        for flag in ["--traffic-delay=ten", "--traffic-delay=-1s", "--outage=ignore", "--no-such-flag=1"] {
+            let error = read(&[flag]).unwrap_err().to_string();
+            let name = flag.split('=').next().unwrap();
+            assert!(error.contains(name), "{error}");
         }
         let args = read(&["--leader-election-renew-deadline=20s"]).unwrap();
         let lease = args.election.lease(LeaseConfig::controller("x", "", String::new()));

@@ -88,7 +88,8 @@ impl Reconciler {
 
     /// `None` where the Rollout is gone.
     async fn rollout(&self, due: &Due, key: &Key) -> Option<Ended> {
-        let Some((observed, now)) = self.observe(key) else {
+        let process = self.process_memory(key);
+        let Some((observed, now)) = self.observe(key, process.clone()) else {
             self.forget(&due.target, key);
             return None;
         };
@@ -98,7 +99,7 @@ impl Reconciler {
             self.refuse(key, &mut plan, &broken);
         }
         self.sampler.want(&due.target, &plan.measure);
-        let executed = self.act(due, &plan, now).await;
+        let executed = self.act(due, &plan, process, now).await;
         self.keep(key, &observed, &plan, &executed);
         let failure = broken.first().map(|violation| violation.rule.to_string()).or_else(|| cause(&executed));
         self.wake(&due.target, &plan, &executed, now, failure.is_some());
@@ -107,8 +108,8 @@ impl Reconciler {
 
     /// What a decision sees, with the present exposure noted, and the time of it: not before the stores were read, so
     /// that nothing is taken for older than it is.
-    fn observe(&self, key: &Key) -> Option<(Observed, Timestamp)> {
-        let mut observed = self.stores.snapshot(key, self.process_memory(key), self.settings)?;
+    fn observe(&self, key: &Key, process: ProcessMemory) -> Option<(Observed, Timestamp)> {
+        let mut observed = self.stores.snapshot(key, process, self.settings)?;
         let now = self.sender.clock().now();
         let mut kept = self.kept();
         let uid = observed.rollout.uid.clone();
@@ -155,12 +156,12 @@ impl Reconciler {
         plan.tell.clear();
     }
 
-    async fn act(&self, due: &Due, plan: &Plan, now: Timestamp) -> Executed {
+    async fn act(&self, due: &Due, plan: &Plan, process: ProcessMemory, now: Timestamp) -> Executed {
         let steps = render(plan, &self.versions, now);
         if steps.is_empty() {
             return Executed::default();
         }
-        let acting = Acting { reconciler: self, due, now };
+        let acting = Acting { reconciler: self, due, process, now };
         if !self.is_leading() {
             return Executed { halted: Some(Halt::NotLeader), ..Executed::default() };
         }
@@ -224,7 +225,7 @@ impl Reconciler {
         let samples = self.sampler.samples(&stored.uid.0);
         let plan = super::alone::plan(&stored.slim.owned, &samples, now, self.settings.outage);
         self.sampler.want(&due.target, &plan.measure);
-        let executed = self.act(due, &plan, now).await;
+        let executed = self.act(due, &plan, self.process_memory(key), now).await;
         saying::failures(key, &[], &executed);
         let failure = cause(&executed);
         self.wake(&due.target, &plan, &executed, now, failure.is_some());
@@ -262,6 +263,9 @@ fn cause(executed: &Executed) -> Option<String> {
 struct Acting<'a> {
     reconciler: &'a Reconciler,
     due: &'a Due,
+    /// What the plan was made from. The sampler itself may have dropped the sample that decided by now: nobody wants more of a run
+    /// that has failed.
+    process: ProcessMemory,
     now: Timestamp,
 }
 
@@ -275,7 +279,7 @@ impl Observer for Acting<'_> {
 
     fn again(&self, live: &Value) -> Option<Step> {
         let Target::Rollout(key) = &self.due.target else { return None };
-        let process = self.reconciler.process_memory(key);
+        let process = self.process.clone();
         let stores = &self.reconciler.stores;
         let observed = stores.snapshot_with(key, live, process, self.reconciler.settings)?;
         let plan = decide::step(&observed, self.now);

@@ -1,3 +1,5 @@
 //! Decision records: one page each, what was chosen, what it replaced, and why.
 
 pub mod analysis_memory;
+pub mod libraries;
+pub mod reference_quirks;

@@ -5,8 +5,6 @@ mod call;
 mod operator;
 mod predicate;
 
-pub(crate) use operator::symbol;
-
 use super::{
     builtin::{Builtin, Given},
     error::Error,

@@ -145,7 +145,19 @@ impl<'v> Machine<'v> {
                 self.call_member(*base, *property, arguments, scope)
             }
             Code::CallValue(callee, arguments) => self.call_value(*callee, arguments, scope),
-            _ => Ok(Value::Nil),
+            // `step` has these already.
+            Code::Nil
+            | Code::Bool(_)
+            | Code::Int(_)
+            | Code::Float(_)
+            | Code::Result
+            | Code::Not(_)
+            | Code::And(..)
+            | Code::Or(..)
+            | Code::Equal(..)
+            | Code::Binary(..)
+            | Code::Member { .. }
+            | Code::Pointer(_) => Err(Error::evaluation("this part has no evaluation")),
         }
     }
 
@@ -392,7 +404,8 @@ fn ordering(operator: Binary, a: &Value<'_>, b: &Value<'_>) -> Result<bool, Erro
         Binary::Less => ("<", &[Less]),
         Binary::More => (">", &[Greater]),
         Binary::LessOrEqual => ("<=", &[Less, Equal]),
-        _ => (">=", &[Greater, Equal]),
+        Binary::MoreOrEqual => (">=", &[Greater, Equal]),
+        other => return Err(Error::evaluation(format!("{} does not order", other.sign()))),
     };
     Ok(compare::order(a, b, sign)?.is_some_and(|order| wanted.contains(&order)))
 }

@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use super::{
-    check::symbol,
     tree::{Binary, Node, NodeId, Pointer, Tree, Unary},
     types::Type,
 };
@@ -56,10 +55,10 @@ fn label(tree: &Tree, node: &Node) -> String {
         Node::Unary(Unary::Not, _) => "not".to_owned(),
         Node::Unary(Unary::Minus, _) => "-".to_owned(),
         Node::Unary(Unary::Plus, _) => "+".to_owned(),
-        Node::Binary(operator, ..) => symbol(*operator).to_owned(),
+        Node::Binary(operator, ..) => operator.sign().to_owned(),
         Node::Chain(steps, _) => {
             let signs: Vec<&str> =
-                steps.iter().map(|(operator, _): &(Binary, NodeId)| symbol(*operator)).collect();
+                steps.iter().map(|(operator, _): &(Binary, NodeId)| operator.sign()).collect();
             format!("all of {}", signs.join(" "))
         }
         Node::Optional(_) => "stops at nil".to_owned(),

@@ -231,7 +231,7 @@ fn two(text: &str, padded: bool) -> Option<(i64, &str)> {
 }
 
 /// The index of the name that a text begins with.
-fn named<'a>(text: &'a str, names: impl Iterator<Item = String>) -> Option<(i64, &'a str)> {
+fn named(text: &str, names: impl Iterator<Item = String>) -> Option<(i64, &str)> {
     for (index, name) in names.enumerate() {
         if text.get(..name.len()).is_some_and(|head| head.eq_ignore_ascii_case(&name)) {
             return Some((i64::try_from(index).unwrap_or_default(), &text[name.len()..]));

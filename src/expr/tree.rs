@@ -56,6 +56,33 @@ impl Binary {
     pub(crate) fn orders(self) -> bool {
         matches!(self, Self::Less | Self::More | Self::LessOrEqual | Self::MoreOrEqual)
     }
+
+    /// The usual way to write an operator.
+    pub(crate) fn sign(self) -> &'static str {
+        match self {
+            Self::Or => "||",
+            Self::And => "&&",
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Less => "<",
+            Self::More => ">",
+            Self::LessOrEqual => "<=",
+            Self::MoreOrEqual => ">=",
+            Self::In => "in",
+            Self::Matches => "matches",
+            Self::Contains => "contains",
+            Self::StartsWith => "startsWith",
+            Self::EndsWith => "endsWith",
+            Self::Range => "..",
+            Self::Add => "+",
+            Self::Subtract => "-",
+            Self::Multiply => "*",
+            Self::Divide => "/",
+            Self::Modulo => "%",
+            Self::Power => "**",
+            Self::Coalesce => "??",
+        }
+    }
 }
 
 /// What `#` stands for inside a predicate.

@@ -134,33 +134,6 @@ impl Checker<'_> {
     }
 }
 
-/// The usual way to write an operator.
-pub(crate) fn symbol(operator: Binary) -> &'static str {
-    match operator {
-        Binary::Or => "||",
-        Binary::And => "&&",
-        Binary::Equal => "==",
-        Binary::NotEqual => "!=",
-        Binary::Less => "<",
-        Binary::More => ">",
-        Binary::LessOrEqual => "<=",
-        Binary::MoreOrEqual => ">=",
-        Binary::In => "in",
-        Binary::Matches => "matches",
-        Binary::Contains => "contains",
-        Binary::StartsWith => "startsWith",
-        Binary::EndsWith => "endsWith",
-        Binary::Range => "..",
-        Binary::Add => "+",
-        Binary::Subtract => "-",
-        Binary::Multiply => "*",
-        Binary::Divide => "/",
-        Binary::Modulo => "%",
-        Binary::Power => "**",
-        Binary::Coalesce => "??",
-    }
-}
-
 fn wanted(operator: Binary) -> &'static str {
     match operator {
         Binary::Or | Binary::And => "a bool",

@@ -133,16 +133,16 @@ impl<'v> Machine<'v> {
             Some(from) => self.eval(from, scope)?,
             None => Value::int(0),
         };
-        let length = match &base {
-            Value::List(list) => list.len(),
-            Value::Text(text) => text.len(),
-            _ => return Err(Error::evaluation(format!("cannot slice {}", shown(&from)))),
-        };
-        let (from, to) = bounds(integer(&from)?, integer(&to)?, length);
         match &base {
-            Value::Text(text) => part_of_text(text, from, to),
-            Value::List(list) => Ok(Value::List(list.part(from, to))),
-            _ => Ok(Value::Nil),
+            Value::Text(text) => {
+                let (from, to) = bounds(integer(&from)?, integer(&to)?, text.len());
+                part_of_text(text, from, to)
+            }
+            Value::List(list) => {
+                let (from, to) = bounds(integer(&from)?, integer(&to)?, list.len());
+                Ok(Value::List(list.part(from, to)))
+            }
+            _ => Err(Error::evaluation(format!("cannot slice {}", shown(&from)))),
         }
     }
 

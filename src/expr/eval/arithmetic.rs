@@ -21,13 +21,14 @@ impl<'v> Machine<'v> {
                 (Some(x), Some(y)) => Ok(Value::Float(x.float() / y.float())),
                 _ => Err(undefined(&a, "/", &b)),
             },
-            _ => match (a.number(), b.number()) {
+            Binary::Modulo => match (a.number(), b.number()) {
                 (Some(Number::Int(_)), Some(Number::Int(0))) => {
                     Err(Error::evaluation("runtime error: integer divide by zero"))
                 }
                 (Some(Number::Int(x)), Some(Number::Int(y))) => Ok(Value::int(x.wrapping_rem(y))),
                 _ => Err(undefined(&a, "%", &b)),
             },
+            other => Err(undefined(&a, other.sign(), &b)),
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
         lower::{Code, CodeId, Program},
         number,
         tree::Pointer,
-        value::{List, Value},
+        value::Value,
     },
     Machine, Scope, text,
 };
@@ -53,10 +53,9 @@ impl<'v> Search<'v> {
             Code::And(left, right) => self.short(*left, *right, false, scope),
             Code::Or(left, right) => self.short(*left, *right, true, scope),
             Code::Not(inner) => self.decided(*inner, scope),
-            Code::Let(_, value, body) => {
+            Code::Let(_, _, body) => {
                 // The variable's place is filled by evaluating the declaration.
                 let _ = self.machine.eval(id, scope);
-                let _ = value;
                 self.decided(*body, scope);
             }
             Code::Conditional(condition, yes, no) => match (self.holds(*condition, scope), yes) {
@@ -188,7 +187,6 @@ fn shown_value(value: &Value<'_>) -> String {
         Value::Text(text) => quoted(text),
         Value::Nil => "nil".to_owned(),
         Value::Float(value) => format!("{value}"),
-        Value::List(List::Floats(items)) if items.is_empty() => "an empty list".to_owned(),
         Value::List(list) if list.len() == 0 => "an empty list".to_owned(),
         other => text::printed(other),
     };

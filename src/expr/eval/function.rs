@@ -66,7 +66,7 @@ impl<'v> Machine<'v> {
                 self.grow_text(printed.len())?;
                 Ok(Value::text(printed))
             }
-            Builtin::ToJson => self.to_json_text(arguments.first().unwrap_or(&Value::Nil)),
+            Builtin::ToJson => self.json_text_of(arguments.first().unwrap_or(&Value::Nil)),
             Builtin::FromJson => {
                 let value = text::text(arguments.first().unwrap_or(&Value::Nil))?.clone();
                 self.of_json_text(&value)
@@ -248,6 +248,7 @@ fn bits<'v>(function: Builtin, arguments: &[Value<'v>]) -> Evaluated<'v> {
         Builtin::BitNand => x & !y,
         Builtin::BitShl => shift()?.map_or(0, |y| x << y),
         Builtin::BitShr => shift()?.map_or(if x < 0 { -1 } else { 0 }, |y| x >> y),
-        _ => shift()?.map_or(0, |y| (x.cast_unsigned() >> y).cast_signed()),
+        Builtin::BitUshr => shift()?.map_or(0, |y| (x.cast_unsigned() >> y).cast_signed()),
+        other => return Err(Error::evaluation(format!("{} has no bits", other.name()))),
     }))
 }

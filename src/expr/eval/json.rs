@@ -47,7 +47,7 @@ impl<'v> Machine<'v> {
         })
     }
 
-    pub(super) fn to_json_text(&mut self, value: &Value<'v>) -> Evaluated<'v> {
+    pub(super) fn json_text_of(&mut self, value: &Value<'v>) -> Evaluated<'v> {
         let mut out = String::new();
         self.write_json(value, 0, &mut out)?;
         Ok(Value::text(out))
@@ -199,7 +199,7 @@ pub(super) fn of_base64<'v>(text: &str) -> Evaluated<'v> {
     let corrupt = |at: usize| Error::evaluation(format!("illegal base64 data at input byte {at}"));
     let mut out = vec![];
     let padding = clean.iter().rev().take_while(|(_, byte)| *byte == b'=').count();
-    if clean.len() % 4 != 0 || padding > 2 {
+    if !clean.len().is_multiple_of(4) || padding > 2 {
         return Err(corrupt(text.len().saturating_sub(1)));
     }
     let data = &clean[..clean.len() - padding];

@@ -42,7 +42,8 @@ impl<'v> Machine<'v> {
             Builtin::Sum => self.sum(list, predicate),
             Builtin::GroupBy => self.group(list, predicate),
             Builtin::SortBy => self.sort_by(list, predicate, rest.get(1).copied(), scope),
-            _ => self.reduce(list, predicate, rest.get(1).copied(), scope),
+            Builtin::Reduce => self.reduce(list, predicate, rest.get(1).copied(), scope),
+            other => Err(Error::evaluation(format!("{} takes no predicate", other.name()))),
         }
     }
 

@@ -22,7 +22,8 @@ impl<'v> Machine<'v> {
         Ok(Value::Bool(match operator {
             Binary::Contains => a.contains(&**b),
             Binary::StartsWith => a.starts_with(&**b),
-            _ => a.ends_with(&**b),
+            Binary::EndsWith => a.ends_with(&**b),
+            other => return Err(Error::evaluation(format!("{} searches no text", other.sign()))),
         }))
     }
 
@@ -169,7 +170,8 @@ fn search<'v>(function: Builtin, whole: &Text<'v>, rest: &[Value<'v>]) -> Evalua
         Builtin::HasPrefix => Value::Bool(whole.starts_with(&**part)),
         Builtin::HasSuffix => Value::Bool(whole.ends_with(&**part)),
         Builtin::IndexOf => at(whole.find(&**part)),
-        _ => at(whole.rfind(&**part)),
+        Builtin::LastIndexOf => at(whole.rfind(&**part)),
+        other => return Err(Error::evaluation(format!("{} searches no text", other.name()))),
     })
 }
 

@@ -13,25 +13,25 @@ use super::{
 impl Work<'_> {
     /// All rewritings, each over the whole tree before the next.
     pub(super) fn lists(&mut self) -> Result<(), Error> {
-        let passes: [fn(&mut Self, NodeId) -> Result<(), Error>; 7] = [
-            Self::in_range,
-            Self::map_of_filter,
-            Self::len_of_filter,
-            Self::last_of_filter,
-            Self::first_of_filter,
-            Self::both_predicates,
-            Self::sum_of_literal,
-        ];
-        for pass in passes {
-            for id in self.tree.ids() {
-                pass(self, id)?;
-            }
-        }
+        self.everywhere(Self::in_range)?;
+        self.everywhere(Self::map_of_filter)?;
+        self.everywhere(Self::len_of_filter)?;
+        self.everywhere(Self::last_of_filter)?;
+        self.everywhere(Self::first_of_filter)?;
+        self.everywhere(Self::both_predicates)?;
+        self.everywhere(Self::sum_of_literal)?;
         for id in self.tree.ids() {
             self.count_is_any(id);
         }
         for id in self.tree.ids() {
             self.count_threshold(id);
+        }
+        Ok(())
+    }
+
+    fn everywhere(&mut self, pass: impl Fn(&mut Self, NodeId) -> Result<(), Error>) -> Result<(), Error> {
+        for id in self.tree.ids() {
+            pass(self, id)?;
         }
         Ok(())
     }
