@@ -88,9 +88,8 @@ impl Reconciler {
 
     /// `None` where the Rollout is gone.
     async fn rollout(&self, due: &Due, key: &Key) -> Option<Ended> {
-        let now = self.sender.clock().now();
-        let process = self.process_memory(key, now);
-        let Some(observed) = self.observe(key, process.clone(), now) else {
+        let process = self.process_memory(key);
+        let Some((observed, now)) = self.observe(key, process.clone()) else {
             self.forget(&due.target, key);
             return None;
         };
@@ -107,9 +106,11 @@ impl Reconciler {
         Some(Ended { failure, is_urgent: plan.shed.weights.is_some() })
     }
 
-    /// What a decision sees, with the present exposure noted.
-    fn observe(&self, key: &Key, process: ProcessMemory, now: Timestamp) -> Option<Observed> {
+    /// What a decision sees, with the present exposure noted, and the time of it: not before the stores were read, so
+    /// that nothing is taken for older than it is.
+    fn observe(&self, key: &Key, process: ProcessMemory) -> Option<(Observed, Timestamp)> {
         let mut observed = self.stores.snapshot(key, process, self.settings)?;
+        let now = self.sender.clock().now();
         let mut kept = self.kept();
         let uid = observed.rollout.uid.clone();
         let entry = kept.entry(key.clone()).or_insert_with(|| Kept::new(uid.clone(), now));
@@ -120,17 +121,18 @@ impl Reconciler {
         entry.exposure.note(now, Exposure::of(&observed), self.settings.data_plane_delay);
         observed.exposure = entry.exposure.clone();
         observed.last.clone_from(&entry.last);
-        Some(observed)
+        Some((observed, now))
     }
 
-    fn process_memory(&self, key: &Key, now: Timestamp) -> ProcessMemory {
+    fn process_memory(&self, key: &Key) -> ProcessMemory {
         let samples = self.stores.runs_of(key).into_iter().filter_map(|run| {
             let samples = self.sampler.samples(&run.0);
             (!samples.is_empty()).then_some((run.0, samples))
         });
         let (exposure, last) = match self.kept().get(key) {
             Some(kept) => (kept.exposure.clone(), kept.last.clone()),
-            None => (ExposureHistory::begin(now), vec![]),
+            // Nothing has been watched yet; the history begins with this observation.
+            None => (ExposureHistory::begin(Timestamp::MAX), vec![]),
         };
         ProcessMemory { exposure, last, samples: samples.collect() }
     }
@@ -234,7 +236,7 @@ impl Reconciler {
         };
         let samples = self.sampler.samples(&stored.uid.0);
         let plan = super::alone::plan(&stored.slim.owned, &samples, now, self.settings.outage);
-        let executed = self.act(due, &plan, self.process_memory(key, now), now).await;
+        let executed = self.act(due, &plan, self.process_memory(key), now).await;
         self.measure(&due.target, &plan, &executed);
         saying::failures(key, &[], &executed);
         let failure = cause(&executed);
