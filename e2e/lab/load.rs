@@ -1,41 +1,32 @@
-//! The users: a steady stream of requests, split as the live VirtualService says, over the live endpoints of its services.
-//!
-//! It stands where a sidecar stands and is as strict: a destination without a ready endpoint is a 503, nothing is retried.
+//! The users: a steady stream of requests to the mesh's gateway, as strict as users are: nothing is retried, everything is written down.
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
-    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use axum::{Router, extract::State, routing::get};
 use futures::StreamExt;
 use jiff::Timestamp;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client,
     api::{ApiResource, DynamicObject},
     core::GroupVersionKind,
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::Value;
 use serin::clock::Clock;
-use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{Fallible, images::lock, pod::VERSION_HEADER, report};
+use crate::{Fallible, images::lock, mesh::GATEWAY, pod::VERSION_HEADER, report};
 
 /// Requests a second.
 pub(crate) const RATE: u64 = 200;
 
-/// Where Prometheus finds what the mesh counts.
-pub(crate) const TELEMETRY: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 77, 0, 4), 15090);
-
-/// Where requests go: the http route `route` of a VirtualService.
+/// Where requests go: a host that the VirtualService serves, and the http route whose weights are of interest.
 #[derive(Clone)]
 pub(crate) struct Way {
+    pub(crate) host: String,
     pub(crate) namespace: String,
     pub(crate) virtual_service: String,
     pub(crate) route: String,
@@ -46,66 +37,23 @@ pub(crate) struct Way {
 pub(crate) enum Outcome {
     /// A pod answered.
     Answered { version: String, code: u16 },
-    /// The service chosen by the split had no ready endpoint: a user of a mesh sees 503.
-    NoEndpoint { service: String },
-    /// The connection broke or was refused: the mesh would answer 503 too.
-    Broken { service: String, why: String },
+    /// The mesh itself answered: nobody was there, or a connection broke. `why` is its word for it.
+    Mesh { code: u16, why: String },
+    /// Not even the mesh answered.
+    Broken { why: String },
 }
 
 /// One request.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
+    /// When it was sent.
     pub(crate) at: Timestamp,
     pub(crate) outcome: Outcome,
 }
 
-/// What a mesh would tell Prometheus of all loads: answers by namespace, service and code.
-#[derive(Default)]
-pub(crate) struct Telemetry(Mutex<BTreeMap<(String, String, u16), u64>>);
-
-impl Telemetry {
-    /// Serves the counts on [`TELEMETRY`] for as long as the lab runs.
-    ///
-    /// # Errors
-    /// When the address cannot be bound.
-    pub(crate) async fn serve(self: Arc<Self>) -> Fallible {
-        let listener = TcpListener::bind(TELEMETRY).await?;
-        let router = Router::new().route("/metrics", get(telemetry)).with_state(self);
-        tokio::spawn(async move {
-            let _ = axum::serve(listener, router).await;
-        });
-        Ok(())
-    }
-
-    /// Counts as Istio's sidecars do: what no pod answered is a 503.
-    fn count(&self, namespace: &str, service: &str, outcome: &Outcome) {
-        let code = match outcome {
-            Outcome::Answered { code, .. } => *code,
-            Outcome::NoEndpoint { .. } | Outcome::Broken { .. } => 503,
-        };
-        *lock(&self.0).entry((namespace.into(), service.into(), code)).or_default() += 1;
-    }
-}
-
-async fn telemetry(State(telemetry): State<Arc<Telemetry>>) -> String {
-    let mut text = String::from("# TYPE istio_requests_total counter\n");
-    for ((namespace, service, code), count) in &*lock(&telemetry.0) {
-        let _ = writeln!(
-            text,
-            "istio_requests_total{{destination_service_namespace=\"{namespace}\",\
-             destination_service_name=\"{service}\",response_code=\"{code}\"}} {count}"
-        );
-    }
-    text
-}
-
 #[derive(Default)]
 struct World {
-    /// Service and weight, in the order of the route.
-    split: Vec<(String, u64)>,
-    /// Ready endpoints by slice name: its service and addresses.
-    slices: BTreeMap<String, (String, Vec<SocketAddr>)>,
-    /// When which weights were first seen here, oldest first.
+    /// When which weights were first seen in the VirtualService, oldest first. Service and weight, in the order of the route.
     seen: Vec<(Timestamp, Vec<(String, u64)>)>,
     answers: Vec<Answer>,
 }
@@ -118,20 +66,15 @@ pub(crate) struct Load {
 
 impl Load {
     /// Starts to send.
-    pub(crate) fn start(client: Client, way: Way, telemetry: Arc<Telemetry>) -> Self {
+    pub(crate) fn start(client: Client, way: Way) -> Self {
         let world = Arc::new(Mutex::new(World::default()));
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(follow_route(
-            client.clone(),
-            way.clone(),
-            world.clone(),
-        )));
-        tokio::spawn(stop.clone().run_until_cancelled_owned(follow_endpoints(
             client,
             way.clone(),
             world.clone(),
         )));
-        tokio::spawn(stop.clone().run_until_cancelled_owned(send(way, world.clone(), telemetry)));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(send(way.host, world.clone())));
         Self { world, _stop: stop.drop_guard() }
     }
 
@@ -173,9 +116,8 @@ async fn follow_route(client: Client, way: Way, world: Arc<Mutex<World>>) {
             Ok(object) => {
                 let split = split(&object.data, &way.route);
                 let mut world = lock(&world);
-                if world.split != split {
-                    world.seen.push((Clock::Wall.now(), split.clone()));
-                    world.split = split;
+                if world.seen.last().is_none_or(|(_, last)| *last != split) {
+                    world.seen.push((Clock::Wall.now(), split));
                 }
             }
             Err(error) => report::line(&format!("lab: load: VirtualService: {error}")),
@@ -198,89 +140,33 @@ fn split(object: &Value, route: &str) -> Vec<(String, u64)> {
     destinations.iter().filter_map(one).collect()
 }
 
-async fn follow_endpoints(client: Client, way: Way, world: Arc<Mutex<World>>) {
-    let api: Api<EndpointSlice> = Api::namespaced(client, &way.namespace);
-    let events = watcher(api, watcher::Config::default()).default_backoff();
-    futures::pin_mut!(events);
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(watcher::Event::Apply(slice) | watcher::Event::InitApply(slice)) => {
-                let service = slice.labels().get("kubernetes.io/service-name").cloned().unwrap_or_default();
-                let ready = ready(&slice);
-                lock(&world).slices.insert(slice.name_any(), (service, ready));
-            }
-            Ok(watcher::Event::Delete(slice)) => {
-                lock(&world).slices.remove(&slice.name_any());
-            }
-            Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
-            Err(error) => report::line(&format!("lab: load: endpoints: {error}")),
-        }
-    }
-}
-
-fn ready(slice: &EndpointSlice) -> Vec<SocketAddr> {
-    let port =
-        slice.ports.iter().flatten().find_map(|port| port.port).and_then(|port| u16::try_from(port).ok());
-    let endpoints = slice.endpoints.iter().flatten();
-    let serving = endpoints.filter(|endpoint| {
-        endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
-    });
-    let addresses =
-        serving.flat_map(|endpoint| &endpoint.addresses).filter_map(|address| address.parse().ok());
-    port.map(|port| addresses.map(|address| SocketAddr::new(address, port)).collect()).unwrap_or_default()
-}
-
-async fn send(way: Way, world: Arc<Mutex<World>>, telemetry: Arc<Telemetry>) {
+async fn send(host: String, world: Arc<Mutex<World>>) {
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build();
     let Ok(client) = client else { return report::line("lab: load: no HTTP client") };
     let mut beat = tokio::time::interval(Duration::from_micros(1_000_000 / RATE));
-    for turn in 0_u64.. {
+    loop {
         beat.tick().await;
         let at = Clock::Wall.now();
-        let Some((service, target)) = choose(&lock(&world), turn) else { continue };
-        let (client, world, telemetry) = (client.clone(), world.clone(), telemetry.clone());
-        let namespace = way.namespace.clone();
+        let (client, world, host) = (client.clone(), world.clone(), host.clone());
         tokio::spawn(async move {
-            let outcome = match target {
-                Some(target) => ask(&client, &service, target).await,
-                None => Outcome::NoEndpoint { service: service.clone() },
+            let outcome = match ask(&client, &host).await {
+                Ok(outcome) => outcome,
+                Err(error) => Outcome::Broken { why: format!("{error:?}") },
             };
-            telemetry.count(&namespace, &service, &outcome);
             lock(&world).answers.push(Answer { at, outcome });
         });
     }
 }
 
-async fn ask(client: &reqwest::Client, service: &str, target: SocketAddr) -> Outcome {
-    match client.get(format!("http://{target}/")).send().await {
-        Ok(answer) => {
-            let version = answer.headers().get(VERSION_HEADER).and_then(|value| value.to_str().ok());
-            let version = version.unwrap_or_default().to_owned();
-            let code = answer.status().as_u16();
-            // Read to the end, so that the connection can be used again.
-            let _ = answer.bytes().await;
-            Outcome::Answered { version, code }
-        }
-        Err(error) => Outcome::Broken { service: service.into(), why: format!("{target}: {error:?}") },
-    }
-}
-
-/// Service and endpoint of a turn; no endpoint where none is ready; nothing while there is no route.
-fn choose(world: &World, turn: u64) -> Option<(String, Option<SocketAddr>)> {
-    let total: u64 = world.split.iter().map(|(_, weight)| weight).sum();
-    // 61 and 100 have no common factor: each hundred turns meet every hundredth once, well mixed.
-    let point = (turn * 61 % 100) * total / 100;
-    let mut below = 0;
-    let (service, _) = world.split.iter().find(|(_, weight)| {
-        below += weight;
-        point < below
-    })?;
-    let ready: Vec<SocketAddr> = world
-        .slices
-        .values()
-        .filter(|(of, _)| of == service)
-        .flat_map(|(_, addresses)| addresses.clone())
-        .collect();
-    let index = usize::try_from(turn).ok()?.checked_rem(ready.len());
-    Some((service.clone(), index.and_then(|index| ready.get(index).copied())))
+async fn ask(client: &reqwest::Client, host: &str) -> Fallible<Outcome> {
+    let answer = client.get(GATEWAY).header(http::header::HOST, host).send().await?;
+    let version =
+        answer.headers().get(VERSION_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let code = answer.status().as_u16();
+    // Read to the end, so that the connection can be used again.
+    let why = answer.text().await?;
+    Ok(match version {
+        Some(version) => Outcome::Answered { version, code },
+        None => Outcome::Mesh { code, why },
+    })
 }

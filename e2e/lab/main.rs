@@ -15,6 +15,7 @@ mod git;
 mod images;
 mod journeys;
 mod load;
+mod mesh;
 mod metrics;
 mod namespace;
 mod node;

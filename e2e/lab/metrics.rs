@@ -9,12 +9,21 @@ use std::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::{Fallible, load::TELEMETRY, node, process::Process, wait};
+use crate::{Fallible, mesh::TELEMETRY, node, process::Process, wait};
 
 /// Where it listens in the namespace.
 pub(crate) const ADDRESS: &str = "http://10.77.0.2:9090";
 /// Short, because the journeys run the story thirty times faster than a user would.
 const SCRAPE: &str = "500ms";
+
+/// What Envoy counts, under the names that Istio's own Envoy would count it: the cluster's name is `service|namespace`.
+const RELABEL: &str = "
+  - {source_labels: [__name__, envoy_response_code], regex: 'envoy_cluster_upstream_rq;.+', target_label: __name__, replacement: istio_requests_total}
+  - {source_labels: [__name__], regex: istio_requests_total, action: keep}
+  - {source_labels: [envoy_cluster_name], regex: '(.+)\\|(.+)', target_label: destination_service_name, replacement: '$1'}
+  - {source_labels: [envoy_cluster_name], regex: '(.+)\\|(.+)', target_label: destination_service_namespace, replacement: '$2'}
+  - {source_labels: [envoy_response_code], target_label: response_code}
+";
 
 /// A running Prometheus. Ends with this value.
 pub(crate) struct Prometheus {
@@ -35,12 +44,14 @@ impl Prometheus {
     pub(crate) async fn start(folder: &Path) -> Fallible<Self> {
         let targets: Vec<String> = node::ADDRESSES.map(|n| format!("{}:8080", node::address(n))).collect();
         fs::write(folder.join("pods.json"), serde_json::to_vec(&serde_json::json!([{"targets": targets}]))?)?;
-        let mesh = format!("{}:{}", TELEMETRY.0, TELEMETRY.1);
         let config = format!(
             "global: {{scrape_interval: {SCRAPE}, scrape_timeout: {SCRAPE}, query_log_file: queries.log}}\n\
              scrape_configs:\n\
              - {{job_name: pods, honor_labels: true, file_sd_configs: [{{files: [pods.json]}}]}}\n\
-             - {{job_name: mesh, honor_labels: true, static_configs: [{{targets: ['{mesh}']}}]}}\n"
+             - job_name: mesh\n\
+             \x20 metrics_path: /stats/prometheus\n\
+             \x20 static_configs: [{{targets: ['{TELEMETRY}']}}]\n\
+             \x20 metric_relabel_configs:{RELABEL}"
         );
         fs::write(folder.join("prometheus.yml"), config)?;
         let arguments = [

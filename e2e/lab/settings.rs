@@ -9,7 +9,8 @@ pub(crate) const INSIDE: &str = "SERIN_LAB_INSIDE";
 /// Keeps the lab's folder (logs, audit log, repositories) after a run that passed; one that failed always keeps it.
 const KEEP: &str = "SERIN_LAB_KEEP";
 
-/// Plays the bad story once without each single right of `deploy/`: a quarter of an hour or so.
+/// Plays the bad story once without each single right of `deploy/` that holds this text (`patch`, `leases`), or without each at all
+/// when it is `all`: a quarter of an hour or so.
 const EVERY_RIGHT: &str = "SERIN_LAB_EVERY_RIGHT";
 
 /// The settings of one run.
@@ -21,7 +22,8 @@ pub(crate) struct Settings {
     /// Only journeys whose name holds one of these; all when empty.
     pub(crate) only: Vec<String>,
     pub(crate) keep: bool,
-    pub(crate) every_right: bool,
+    /// Which rights to take out, one after another, instead of two samples.
+    pub(crate) every_right: Option<String>,
     /// The repository's root.
     pub(crate) root: PathBuf,
     /// The binary under test.
@@ -40,7 +42,7 @@ pub(crate) fn read() -> Fallible<Settings> {
         programs: programs.unwrap_or_default(),
         only: env::args().skip(1).filter(|word| !word.starts_with('-')).collect(),
         keep: env::var(KEEP).is_ok(),
-        every_right: env::var(EVERY_RIGHT).is_ok(),
+        every_right: env::var(EVERY_RIGHT).ok(),
         root: PathBuf::from(env!("CARGO_MANIFEST_DIR")),
         serin: PathBuf::from(env!("CARGO_BIN_EXE_serin")),
     })

@@ -22,7 +22,8 @@ use crate::{
     control_plane::{self, ControlPlane},
     images::Images,
     journeys::create_definitions,
-    load::{Load, Telemetry, Way},
+    load::{Load, Way},
+    mesh::Mesh,
     metrics::Prometheus,
     node::Node,
     report,
@@ -42,7 +43,7 @@ pub(crate) struct Stack {
     pub(crate) control_plane: ControlPlane,
     pub(crate) prometheus: Prometheus,
     pub(crate) images: Arc<Images>,
-    pub(crate) mesh: Arc<Telemetry>,
+    pub(crate) mesh: Mesh,
     pub(crate) slack: Slack,
     /// The API server's warnings when serin's definitions were created.
     pub(crate) said: Vec<String>,
@@ -70,8 +71,7 @@ impl Stack {
         }
         let images = Arc::new(Images::default());
         let node = Node::start(admin, images.clone()).await?;
-        let mesh = Arc::new(Telemetry::default());
-        mesh.clone().serve().await?;
+        let mesh = Mesh::start(&settings.programs, &folder, control_plane.admin.clone()).await?;
         let slack = Slack::start(folder.join("slack.json")).await?;
         Ok(Self {
             settings,
@@ -92,14 +92,15 @@ impl Stack {
         self.control_plane.admin.clone()
     }
 
-    /// Users of the http route `primary` of a VirtualService.
-    pub(crate) fn load(&self, namespace: &str, virtual_service: &str) -> Load {
+    /// Users of `host`, which the http route `primary` of a VirtualService serves.
+    pub(crate) fn load(&self, host: &str, namespace: &str, virtual_service: &str) -> Load {
         let way = Way {
+            host: host.into(),
             namespace: namespace.into(),
             virtual_service: virtual_service.into(),
             route: "primary".into(),
         };
-        Load::start(self.admin(), way, self.mesh.clone())
+        Load::start(self.admin(), way)
     }
 
     /// Makes a namespace.
@@ -110,6 +111,16 @@ impl Stack {
         let namespaces: Api<Namespace> = Api::all(self.admin());
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         namespaces.patch(name, &PatchParams::apply("lab"), &Patch::Apply(&object)).await?;
+        Ok(())
+    }
+
+    /// Takes the Leases of serin away.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub(crate) async fn remove_leases(&self) -> Fallible {
+        let leases = self.api(SYSTEM, "coordination.k8s.io/v1", "Lease");
+        leases.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
         Ok(())
     }
 
@@ -197,6 +208,7 @@ impl Stack {
     /// With the end of its log.
     pub(crate) fn alive(&mut self) -> Fallible {
         self.control_plane.alive()?;
+        self.mesh.alive()?;
         self.prometheus.alive()
     }
 }

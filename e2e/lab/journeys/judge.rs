@@ -18,8 +18,8 @@ use crate::{
 };
 
 const BOT: &str = "SelfHeal Bot";
-/// From the shed request to the last answer by the canary: a watch event, and answers under way.
-const SHED_SERVED: SignedDuration = SignedDuration::from_millis(1000);
+/// From a change of the weights to the last answer under the old ones: the mesh's debounce and push take a tenth of this.
+pub(super) const SERVED: SignedDuration = SignedDuration::from_millis(1000);
 
 /// The weights went up by the steps and then to 0 for good, and the canary answered nobody afterwards.
 pub(super) fn traffic_went_back(shop: &Shop<'_>) -> Fallible {
@@ -37,9 +37,13 @@ pub(super) fn traffic_went_back(shop: &Shop<'_>) -> Fallible {
         .iter()
         .rfind(|answer| matches!(&answer.outcome, Outcome::Answered { version, .. } if version == NEW));
     let late = last.map_or(SignedDuration::ZERO, |last| last.at.duration_since(seen));
-    if late > SHED_SERVED {
+    if late > SERVED {
         return Err(format!("{NEW} still answered {late:#} after the shed").into());
     }
+    report::line(&format!(
+        "lab:   {} ms from the shed seen by a watch to the last request that {NEW} answered",
+        late.as_millis()
+    ));
     Ok(())
 }
 
@@ -219,10 +223,6 @@ pub(super) fn only(answers: &[Answer], version: &str) -> Fallible {
 /// No request met a missing or closed endpoint, and no 5xx came from anywhere but the bad version itself.
 pub(super) fn nothing_lost(answers: &[Answer]) -> Fallible {
     let lost = load::lost(answers);
-    // Before the first version was ready there was nobody to answer.
-    let first = answers.iter().find(|answer| matches!(answer.outcome, Outcome::Answered { .. }));
-    let first = first.ok_or("nobody ever answered")?.at;
-    let lost: Vec<&Answer> = lost.iter().filter(|answer| answer.at > first).collect();
     if let Some(one) = lost.first() {
         return Err(
             format!("{} of {} requests were lost, the first: {one:?}", lost.len(), answers.len()).into()

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::Value;
+use serin::clock::Clock;
 
 use crate::{
     Fallible,
@@ -12,7 +13,7 @@ use crate::{
     engine::Engine,
     git::Repository,
     images::Behaviour,
-    load::Load,
+    load::{Load, Outcome},
     roles::{CONTROLLER, Serin},
     slack, stack,
     stack::Stack,
@@ -34,6 +35,8 @@ pub(crate) struct Shop<'a> {
     pub(crate) repository: Arc<Repository>,
     pub(crate) engine: Engine,
     pub(crate) load: Load,
+    /// When the first version was Healthy and answered: from here on every request is to be answered.
+    pub(crate) opened: Timestamp,
     /// What serin asked for since the shop was opened.
     pub(crate) audit: Audit,
 }
@@ -66,9 +69,29 @@ impl<'a> Shop<'a> {
         kubectl.apply(&notifications, stack::SYSTEM).await?;
         super::privilege::opt_in(stack, namespace).await?;
         let engine = Engine::start(stack.admin(), repository.clone(), namespace);
-        let load = stack.load(namespace, "myapp-vsvc");
-        let mut shop = Self { stack, serin, namespace: namespace.into(), repository, engine, load, audit };
+        let load = stack.load(&format!("{namespace}.example.org"), namespace, "myapp-vsvc");
+        let mut shop = Self {
+            stack,
+            serin,
+            namespace: namespace.into(),
+            repository,
+            engine,
+            load,
+            opened: Timestamp::MAX,
+            audit,
+        };
         shop.healthy_on(OLD).await?;
+        // The mesh learns of the first pods a moment later than the Rollout.
+        wait::until("users to be answered", stack::SOON, async || {
+            let answers = shop.load.answers(Timestamp::MIN);
+            let last = answers.iter().rev().take(20);
+            match last.clone().find(|answer| !matches!(answer.outcome, Outcome::Answered { .. })) {
+                None if last.len() == 20 => Ok(()),
+                other => Err(format!("{other:?}").into()),
+            }
+        })
+        .await?;
+        shop.opened = Clock::Wall.now();
         Ok(shop)
     }
 

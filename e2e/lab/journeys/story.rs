@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use jiff::Timestamp;
 use serde_json::Value;
 use serin::clock::Clock;
 
@@ -27,14 +26,14 @@ pub(crate) async fn good(stack: &Stack, serin: &mut Serin) -> Fallible {
     let (commits, service) = (shop.repository.log()?.len(), judge::virtual_service(&shop).await?);
     shop.release()?;
     shop.healthy_on(NEW).await?;
-    let settled = Clock::Wall.now();
+    let settled = Clock::Wall.now() + judge::SERVED;
     shop.scaled_down(OLD).await?;
     shop.linger(Duration::from_secs(2)).await;
 
     let weights: Vec<u64> = shop.canary_weights().into_iter().map(|(_, weight)| weight).collect();
     same("the canary's weights", &weights, &vec![0, 10, 20, 50, 100, 0])?;
     judge::only(&shop.load.answers(settled), NEW)?;
-    judge::nothing_lost(&shop.load.answers(Timestamp::MIN))?;
+    judge::nothing_lost(&shop.load.answers(shop.opened))?;
     same("commits after the release", &(shop.repository.log()?.len() - commits), &1)?;
     same("commits of the bot", &judge::by_bot(&shop)?.len(), &0)?;
     same("SelfHeals", &shop.objects("serin.dev/v1alpha1", "SelfHeal").await?.len(), &0)?;
@@ -79,7 +78,7 @@ async fn rolled_back(mut shop: Shop<'_>, shed: Shed) -> Fallible {
     })
     .await?;
     shop.healthy_on(OLD).await?;
-    let settled = Clock::Wall.now();
+    let settled = Clock::Wall.now() + judge::SERVED;
     shop.scaled_down(NEW).await?;
     // Long enough for a new canary to show itself.
     shop.linger(Duration::from_secs(4)).await;
@@ -87,7 +86,7 @@ async fn rolled_back(mut shop: Shop<'_>, shed: Shed) -> Fallible {
     judge::traffic_went_back(&shop)?;
     judge::order_of_requests(&shop, shed).await?;
     judge::only(&shop.load.answers(settled), OLD)?;
-    judge::nothing_lost(&shop.load.answers(Timestamp::MIN))?;
+    judge::nothing_lost(&shop.load.answers(shop.opened))?;
     let commit = judge::one_line_revert(&shop, &original, &release)?;
     judge::evidence(&shop, &commit).await?;
     judge::one_message(&shop, &commit).await?;
