@@ -166,13 +166,13 @@ impl Narrator {
 
     fn status(&mut self, status: &Value) -> Lines {
         let mut lines = vec![];
-        if let Some(phase) = status["phase"].as_str().filter(|phase| *phase != self.phase) {
-            phase.clone_into(&mut self.phase);
-            let why = match (phase, status["message"].as_str()) {
-                ("Paused", Some(why)) => format!(" ({why})"),
-                _ => String::new(),
-            };
+        // A status is written as what changed of it: a new pause has a message and no phase.
+        let phase = status["phase"].as_str().unwrap_or(self.phase.as_str()).to_owned();
+        let why = status["message"].as_str().filter(|_| phase == "Paused");
+        if phase != self.phase || why.is_some() {
+            let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
             lines.push(("rollout", format!("is {phase}{why}")));
+            self.phase = phase;
         }
         let conditions = status["conditions"].as_array().into_iter().flatten();
         for condition in conditions.filter(|condition| condition["type"] == "MetricsUnavailable") {

@@ -11,6 +11,8 @@ use crate::sim::play::{
 
 /// Away for 30 minutes; a few are lost on noticing and on coming back.
 const OUTAGE: SignedDuration = SignedDuration::from_mins(25);
+/// Metrics are asked for every minute.
+const TOLD: SignedDuration = SignedDuration::from_mins(3);
 /// A lease of 15 s, seen at most 2 s late and taken at the next attempt, and a restart's lists.
 const LONGEST_GAP: SignedDuration = SignedDuration::from_secs(30);
 
@@ -107,17 +109,23 @@ fn prometheus_down(case: &Case, wrong: &mut Wrong) {
         _ => None,
     });
     let Some((from, to)) = gap else { return wrong.add("Prometheus was never away") };
-    if let Some((at, weight)) = case.weights().iter().find(|(at, _)| *at > from && *at < to) {
-        wrong.add(format!("the canary's weight went to {weight} at {at}, without anything measured"));
-    }
     let holds = |wanted: &str, after: Timestamp, before: Timestamp| {
-        condition(case, "MetricsUnavailable")
-            .any(|(at, found)| found["status"] == wanted && at > after && at < before)
+        let mut written = condition(case, "MetricsUnavailable");
+        written.find(|(at, found)| found["status"] == wanted && *at > after && *at < before).map(|(at, _)| at)
     };
-    if !holds("True", from, to) {
-        wrong.add("the Rollout never said MetricsUnavailable while Prometheus was away");
+    match holds("True", from, to) {
+        None => wrong.add("the Rollout never said MetricsUnavailable while Prometheus was away"),
+        Some(held) => {
+            if let Some((at, weight)) = case.weights().iter().find(|(at, _)| *at > held && *at < to) {
+                wrong.add(format!("the canary's weight went to {weight} at {at}, without anything measured"));
+            }
+            let told = held.duration_since(from);
+            if told > TOLD {
+                wrong.add(format!("the Rollout said MetricsUnavailable only {told:#} after the last answer"));
+            }
+        }
     }
-    if !holds("False", to, Timestamp::MAX) {
+    if holds("False", to, Timestamp::MAX).is_none() {
         wrong.add("the Rollout never took MetricsUnavailable back");
     }
     if statuses(case).any(|(_, status)| status["abort"] == true) {
