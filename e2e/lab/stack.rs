@@ -10,7 +10,7 @@ use std::{
 use k8s_openapi::api::{authentication::v1::TokenRequest, core::v1::Namespace, core::v1::ServiceAccount};
 use kube::{
     Api, Client, ResourceExt,
-    api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     core::GroupVersionKind,
 };
 use serde_json::{Value, json};
@@ -28,6 +28,7 @@ use crate::{
     report,
     settings::Settings,
     slack::Slack,
+    wait,
 };
 
 /// The namespace that `deploy/` installs serin into.
@@ -110,6 +111,26 @@ impl Stack {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         namespaces.patch(name, &PatchParams::apply("lab"), &Patch::Apply(&object)).await?;
         Ok(())
+    }
+
+    /// Takes a namespace away if it is there, and waits until nothing of it is left.
+    ///
+    /// # Errors
+    /// When the API server refuses, or it takes too long.
+    pub(crate) async fn remove_namespace(&self, name: &str) -> Fallible {
+        let namespaces: Api<Namespace> = Api::all(self.admin());
+        match namespaces.delete(name, &DeleteParams::default()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        wait::until(&format!("namespace {name} to be gone"), SOON, async || {
+            match namespaces.get_opt(name).await? {
+                None => Ok(()),
+                Some(left) => Err(serde_json::to_string(&left.status)?.into()),
+            }
+        })
+        .await
     }
 
     /// One object, as the API server has it.

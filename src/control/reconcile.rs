@@ -27,7 +27,7 @@ use crate::{
         self,
         invariants::{self, Violation},
         observed::{Exposure, ExposureHistory, Observed, Settings},
-        plan::{Attempt, Plan, Remember, Tell},
+        plan::{Action, Attempt, Plan, Remember, Tell},
     },
     domain::{Key, Uid},
     observe::{Stores, Target, sampler::Sampler},
@@ -98,8 +98,8 @@ impl Reconciler {
         if !broken.is_empty() {
             self.refuse(key, &mut plan, &broken);
         }
-        self.sampler.want(&due.target, &plan.measure);
         let executed = self.act(due, &plan, process, now).await;
+        self.measure(&due.target, &plan, &executed);
         self.keep(key, &observed, &plan, &executed);
         let failure = broken.first().map(|violation| violation.rule.to_string()).or_else(|| cause(&executed));
         self.wake(&due.target, &plan, &executed, now, failure.is_some());
@@ -170,6 +170,18 @@ impl Reconciler {
         executed
     }
 
+    /// Asks for what the plan wants measured. Not where what was measured could not be stored: the answer that decided has to be there
+    /// in the next pass, a second one may say something else.
+    fn measure(&self, target: &Target, plan: &Plan, executed: &Executed) {
+        let is_stored = |name: &str| {
+            let stored = Action::RunStatus(name.to_owned());
+            executed.attempts.iter().any(|attempt| attempt.action == stored && attempt.status < 300)
+        };
+        if plan.memory.runs.iter().all(|write| is_stored(&write.name)) {
+            self.sampler.want(target, &plan.measure);
+        }
+    }
+
     fn is_leading(&self) -> bool {
         self.term.as_ref().is_none_or(Term::is_running)
     }
@@ -224,8 +236,8 @@ impl Reconciler {
         };
         let samples = self.sampler.samples(&stored.uid.0);
         let plan = super::alone::plan(&stored.slim.owned, &samples, now, self.settings.outage);
-        self.sampler.want(&due.target, &plan.measure);
         let executed = self.act(due, &plan, self.process_memory(key), now).await;
+        self.measure(&due.target, &plan, &executed);
         saying::failures(key, &[], &executed);
         let failure = cause(&executed);
         self.wake(&due.target, &plan, &executed, now, failure.is_some());

@@ -49,22 +49,22 @@ pub(crate) async fn good(stack: &Stack, serin: &mut Serin) -> Fallible {
 
 /// v1.2.0 fails eight of a hundred requests: traffic is back on stable before anything else happens, and Git says v1.1.0 again.
 pub(crate) async fn bad_metric(stack: &Stack, serin: &mut Serin) -> Fallible {
-    let shop = Shop::open(stack, serin, "shop-bad", Behaviour::failing(8)).await?;
-    rolled_back(shop, Shed::Marked).await
-}
-
-/// As [`bad_metric`], in a namespace of the caller's choice.
-pub(super) async fn bad_metric_in(stack: &Stack, serin: &mut Serin, namespace: &str) -> Fallible {
-    let shop = Shop::open(stack, serin, namespace, Behaviour::failing(8)).await?;
-    rolled_back(shop, Shed::Marked).await
+    bad_metric_in(stack, serin, "shop-bad", Shed::Marked).await
 }
 
 /// As [`bad_metric`], where a rule of the platform forbids serin's mark: the traffic goes back all the same.
 pub(crate) async fn mark_refused(stack: &Stack, serin: &mut Serin) -> Fallible {
-    let shop = Shop::open(stack, serin, "shop-strict", Behaviour::failing(8)).await?;
-    let rule = include_str!("../story/no-marks.yaml").replace("NAMESPACE", &shop.namespace);
-    Applier::new(stack.admin(), "kubectl").apply(&rule, &shop.namespace).await?;
-    rolled_back(shop, Shed::Unmarked).await
+    bad_metric_in(stack, serin, "shop-strict", Shed::Unmarked).await
+}
+
+/// Either of the two, in a namespace of the caller's choice.
+pub(super) async fn bad_metric_in(stack: &Stack, serin: &mut Serin, namespace: &str, shed: Shed) -> Fallible {
+    let shop = Shop::open(stack, serin, namespace, Behaviour::failing(8)).await?;
+    if shed == Shed::Unmarked {
+        let rule = include_str!("../story/no-marks.yaml").replace("NAMESPACE", namespace);
+        Applier::new(stack.admin(), "kubectl").apply(&rule, namespace).await?;
+    }
+    rolled_back(shop, shed).await
 }
 
 async fn rolled_back(mut shop: Shop<'_>, shed: Shed) -> Fallible {
