@@ -245,8 +245,7 @@ impl Oracle {
             let author = logged.iter().find(|logged| logged.rv == rv && is_write(logged));
             let ours = author.is_some_and(|logged| logged.point.actor == "controller");
             let answered = author.is_some_and(|logged| (200..300).contains(&logged.status));
-            let version =
-                Version { rv, ours, answered, object: change.after.as_ref().map(Arc::clone) };
+            let version = Version { rv, ours, answered, object: change.after.as_ref().map(Arc::clone) };
             if let (true, Some(logged)) = (ours, author) {
                 let before = change.before.as_deref();
                 let write = Write { logged, at: &change.key, before, after: change.after.as_deref() };
@@ -349,11 +348,13 @@ impl Oracle {
 
     /// The Rollout as known, with what the plan has written so far.
     fn rollout(&self) -> Option<Rollout> {
-        self.known_now(Resource::Rollouts, &self.key.namespace, &self.key.name).map(|object| Rollout::read(object))
+        self.known_now(Resource::Rollouts, &self.key.namespace, &self.key.name)
+            .map(|object| Rollout::read(object))
     }
 
     fn split(&self) -> Option<Split> {
-        let object = self.known(Resource::VirtualServices, &self.key.namespace, &self.names.virtual_service)?;
+        let object =
+            self.known(Resource::VirtualServices, &self.key.namespace, &self.names.virtual_service)?;
         Split::read(object, &self.names.canary, &self.names.stable)
     }
 
@@ -376,7 +377,11 @@ impl Oracle {
     fn known_available(&self, hash: &str) -> i64 {
         let names = self.versions.keys().filter(|(kind, _)| *kind == Resource::ReplicaSets).map(|(_, at)| at);
         let sets = names.filter_map(|at| self.known(Resource::ReplicaSets, &at.namespace, &at.name));
-        sets.map(|object| Set::read(object)).filter(|set| set.hash == hash).map(|set| set.available).max().unwrap_or(0)
+        sets.map(|object| Set::read(object))
+            .filter(|set| set.hash == hash)
+            .map(|set| set.available)
+            .max()
+            .unwrap_or(0)
     }
 
     fn live_sets(&self) -> impl Iterator<Item = (&str, Set)> {
@@ -454,5 +459,6 @@ impl Config {
 
 /// A request that may have changed something.
 fn is_write(logged: &Logged) -> bool {
-    logged.method != Method::Get && ((200..300).contains(&logged.status) || logged.status == 0 || logged.status == 504)
+    logged.method != Method::Get
+        && ((200..300).contains(&logged.status) || logged.status == 0 || logged.status == 504)
 }

@@ -32,7 +32,8 @@ impl Oracle {
         let is_fenced = has_version(&write.logged.body);
         if new.canary > old.canary || new.stable > old.stable && !is_fenced && new.canary >= old.canary {
             if !is_fenced {
-                let detail = format!("canary from {} to {} without a resourceVersion", old.canary, new.canary);
+                let detail =
+                    format!("canary from {} to {} without a resourceVersion", old.canary, new.canary);
                 self.broken(Law::I11, detail);
             }
         }
@@ -83,11 +84,13 @@ impl Oracle {
             return;
         }
         let runs = self.known_runs();
-        let newest = runs.iter().filter(|(rv, run)| {
-            *rv > self.began_at && run.step.is_none() && run.hash == rollout.current
-        });
+        let newest = runs
+            .iter()
+            .filter(|(rv, run)| *rv > self.began_at && run.step.is_none() && run.hash == rollout.current);
         match newest.max_by_key(|(rv, _)| *rv).map(|(_, run)| run.phase.as_str()) {
-            None => self.broken(Law::I18, format!("{what} without a background analysis since the update began")),
+            None => {
+                self.broken(Law::I18, format!("{what} without a background analysis since the update began"))
+            }
             Some(phase @ ("Failed" | "Error" | "Inconclusive")) => {
                 self.broken(Law::I18, format!("{what} while the background analysis is {phase}"));
             }
@@ -110,7 +113,8 @@ impl Oracle {
         // A step of the rollout's own in the same five minutes is no fight: the steps have at most four of those.
         let own = rollout.steps.iter().filter(|step| matches!(step, view::Step::Weight(_))).count();
         if self.reasserts.len() > 3 + own {
-            let detail = format!("put back to {} for the {}th time in 5 minutes", new.canary, self.reasserts.len());
+            let detail =
+                format!("put back to {} for the {}th time in 5 minutes", new.canary, self.reasserts.len());
             self.broken(Law::I15, detail);
         }
     }
@@ -242,7 +246,8 @@ impl Oracle {
             return None;
         }
         let permitted = if hash != rollout.current || rollout.abort { 0 } else { rollout.weight_of_steps() };
-        (split.canary > permitted).then(|| format!("canary at {} where {permitted} is permitted", split.canary))
+        (split.canary > permitted)
+            .then(|| format!("canary at {} where {permitted} is permitted", split.canary))
     }
 }
 

@@ -21,8 +21,9 @@ pub(super) fn git(case: &Case, ending: &Ending, wrong: &mut Wrong) {
     let [commit] = by_bot.as_slice() else {
         return wrong.add(format!("the bot made {} commits instead of one", by_bot.len()));
     };
-    if case.commits.first().map(|newest| &newest.id) != Some(&commit.id) {
-        wrong.add("the bot's commit is not the newest");
+    let later = ending.pushed.len() - 1;
+    if case.commits.get(later).map(|commit| &commit.id) != Some(&commit.id) {
+        wrong.add(format!("the bot's commit does not have {later} commits on top"));
     }
     reverts(case, commit, wrong);
 }
