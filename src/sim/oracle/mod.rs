@@ -155,6 +155,8 @@ pub struct Oracle {
     /// Since when a weight above what is permitted has been known.
     excess: Option<Timestamp>,
     foreign_weights: Option<Timestamp>,
+    /// The last write to the weights was somebody else's, and it lowered the canary's.
+    is_lowered: bool,
     reasserts: Vec<Timestamp>,
     /// Steps of the present update that a person skipped.
     skipped: BTreeSet<usize>,
@@ -200,6 +202,7 @@ impl Oracle {
             reverts: BTreeMap::new(),
             excess: None,
             foreign_weights: None,
+            is_lowered: false,
             reasserts: vec![],
             skipped: BTreeSet::new(),
             violations: vec![],
@@ -285,8 +288,12 @@ impl Oracle {
 
     /// What somebody else changed.
     fn foreign(&mut self, kind: Resource, before: Option<&Value>, after: Option<&Value>) {
-        if kind == Resource::VirtualServices && before.map(view::weights) != after.map(view::weights) {
+        if let (Resource::VirtualServices, Some(before), Some(after)) = (kind, before, after)
+            && view::weights(before) != view::weights(after)
+        {
             self.foreign_weights = Some(self.now);
+            let canary = |object| Split::read(object, &self.names.canary, &self.names.stable).map(|it| it.canary);
+            self.is_lowered |= canary(after) < canary(before);
         }
         if kind == Resource::Rollouts
             && let (Some(before), Some(after)) = (before, after)
