@@ -317,6 +317,10 @@ impl Oracle {
                 self.broken(Law::I4, detail);
             }
             self.pass.wrote = true;
+            let is_contest = view::text(&one.body, "/reason") == "TrafficContested";
+            if is_contest && self.foreign_weights.is_none() {
+                self.broken(Law::I15, "an event TrafficContested, but nobody else wrote weights".to_owned());
+            }
             if is_route && !(200..300).contains(&one.status) {
                 self.pass.shed_failed = true;
                 self.excess = None;
@@ -397,7 +401,8 @@ impl Oracle {
         let of_kind = self.versions.iter().filter(|((kind, _), _)| *kind == Resource::AnalysisRuns);
         let known = of_kind.filter_map(|((_, at), versions)| {
             let object = self.known_now(Resource::AnalysisRuns, &at.namespace, &at.name)?;
-            Some((versions.first()?.rv, Run::read(object)))
+            let gone = versions.iter().rposition(|version| version.object.is_none()).map_or(0, |at| at + 1);
+            Some((versions.get(gone)?.rv, Run::read(object)))
         });
         known.collect()
     }
@@ -441,8 +446,9 @@ impl Oracle {
         for versions in self.versions.values_mut() {
             let seen = self.pass.seen.values().min().copied().unwrap_or(0);
             let keep = versions.iter().rposition(|version| version.rv <= seen).unwrap_or(0);
-            if keep > 32 {
-                versions.drain(1..keep);
+            let gone = versions.iter().rposition(|version| version.object.is_none()).map_or(0, |at| at + 1);
+            if keep > gone + 32 {
+                versions.drain(gone + 1..keep);
             }
         }
     }
