@@ -26,6 +26,8 @@ pub struct Objects<'a> {
     pub rollout: &'a rollout::Parsed,
     /// ReplicaSets of the namespace, those of other owners too.
     pub replica_sets: Vec<&'a OwnedSet>,
+    /// Whether an object of somebody else has the name that the ReplicaSet of the spec's template would have.
+    pub is_name_taken: bool,
     pub stable_service: Option<&'a Service>,
     pub canary_service: Option<&'a Service>,
     pub virtual_service: Option<&'a SlimService>,
@@ -81,6 +83,7 @@ pub fn observed(objects: &Objects<'_>, process: ProcessMemory, settings: Setting
     Observed {
         replica_sets: sets,
         new_hash,
+        is_name_taken: objects.is_name_taken,
         stable_service: objects.stable_service.cloned(),
         canary_service: objects.canary_service.cloned(),
         virtual_service,

@@ -9,7 +9,7 @@ use crate::{
     decide::{
         analysis::Evidence,
         plan::{Intent, Owner},
-        record::{AbortCause, AbortRecord, Provenance, Record, Version},
+        record::{AbortCause, AbortRecord, Provenance, Reassert, Record, Version},
     },
     domain::{PodHash, Weight},
 };
@@ -24,6 +24,7 @@ pub fn parse(object: &Value) -> Record {
         resource_version: read::owned(object, &["metadata", "resourceVersion"]),
         abort: abort(&wire, &provenance),
         provenance,
+        reasserts: wire.weight_reasserts.iter().filter_map(reassert).collect(),
         self_heals: wire.self_heals,
     }
 }
@@ -33,6 +34,26 @@ fn provenance(wire: &serin::Provenance) -> Option<Provenance> {
         version: Version { hash: PodHash::new(wire.hash.clone())?, images: wire.images.clone() },
         at: wire.promoted_at.as_ref().map_or(Timestamp::UNIX_EPOCH, |at| at.0),
     })
+}
+
+fn reassert(wire: &serin::WeightReassert) -> Option<Reassert> {
+    Some(Reassert {
+        at: wire.at.as_ref()?.0,
+        virtual_service: wire.virtual_service.clone(),
+        found: Weight::share(i64::from(wire.found), 100),
+        set: Weight::share(i64::from(wire.set), 100),
+        by: wire.manager.clone(),
+    })
+}
+
+fn wire_reassert(reassert: &Reassert) -> serin::WeightReassert {
+    serin::WeightReassert {
+        at: Some(Time(reassert.at)),
+        virtual_service: reassert.virtual_service.clone(),
+        found: i32::from(reassert.found.percent()),
+        set: i32::from(reassert.set.percent()),
+        manager: reassert.by.clone(),
+    }
 }
 
 fn abort(wire: &serin::ControllerRecord, provenance: &[Provenance]) -> Option<AbortRecord> {
@@ -120,7 +141,7 @@ pub fn print(record: &Record) -> Value {
             })
             .into_iter()
             .collect(),
-        weight_reasserts: vec![],
+        weight_reasserts: record.reasserts.iter().map(wire_reassert).collect(),
         self_heals: record.self_heals.clone(),
     };
     serde_json::to_value(wire).unwrap_or_default()

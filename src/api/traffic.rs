@@ -15,6 +15,8 @@ use crate::{
     domain::{Key, PodHash, Uid, Weight, verdict::Verdict},
 };
 
+/// Whom the reference controller's writes belong to, and so ours on the same objects.
+pub const FIELD_MANAGER: &str = "rollouts-controller";
 /// Prefix of the annotation that holds a shed mark; the Rollout's uid follows.
 pub const MARK_PREFIX: &str = "shed.serin.dev/";
 /// Annotation: weights of this VirtualService are never raised.
@@ -31,6 +33,8 @@ pub struct SlimService {
     has_annotations: bool,
     http: Option<Vec<SlimRoute>>,
     last_writer: Option<String>,
+    is_last_written_by_us: bool,
+    own_entry: Option<usize>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +46,7 @@ struct SlimRoute {
 /// Reads any JSON as a VirtualService.
 pub fn parse_virtual_service(object: &Value) -> SlimService {
     let http = read::at(object, &["spec", "http"]).and_then(Value::as_array);
+    let writers = last_writers(object);
     SlimService {
         key: Key::new(
             read::owned(object, &["metadata", "namespace"]),
@@ -51,7 +56,11 @@ pub fn parse_virtual_service(object: &Value) -> SlimService {
         annotations: read::texts(object, &["metadata", "annotations"]),
         has_annotations: read::at(object, &["metadata", "annotations"]).is_some(),
         http: http.map(|routes| routes.iter().map(slim_route).collect()),
-        last_writer: last_writer(object),
+        last_writer: writers.iter().find(|manager| **manager != FIELD_MANAGER).map(|&manager| manager.to_owned()),
+        is_last_written_by_us: writers.contains(&FIELD_MANAGER),
+        own_entry: read::list(object, &["metadata", "managedFields"])
+            .iter()
+            .position(|entry| read::text(entry, &["manager"]) == Some(FIELD_MANAGER)),
     }
 }
 
@@ -70,13 +79,15 @@ fn slim_route(route: &Value) -> SlimRoute {
     }
 }
 
-/// The manager of the newest write to the spec.
-fn last_writer(object: &Value) -> Option<String> {
-    let writes = read::list(object, &["metadata", "managedFields"])
-        .iter()
-        .filter(|write| write.get("subresource").is_none());
-    let newest = writes.max_by_key(|write| read::time(write, &["time"]))?;
-    read::text(newest, &["manager"]).map(str::to_owned)
+/// The managers of the newest writes to the spec: those of one second cannot be told apart.
+fn last_writers(object: &Value) -> Vec<&str> {
+    let writes = || {
+        let all = read::list(object, &["metadata", "managedFields"]).iter();
+        all.filter(|write| write.get("subresource").is_none())
+    };
+    let at = |write: &Value| read::time(write, &["time"]);
+    let newest = writes().filter_map(at).max();
+    writes().filter(|write| at(write) == newest).filter_map(|write| read::text(write, &["manager"])).collect()
 }
 
 impl SlimService {
@@ -92,6 +103,8 @@ impl SlimService {
             mark: mark.and_then(|text| parse_mark(text)),
             has_mark: mark.is_some(),
             last_writer: self.last_writer.clone(),
+            is_last_written_by_us: self.is_last_written_by_us,
+            own_entry: self.own_entry,
         }
     }
 

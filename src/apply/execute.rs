@@ -74,7 +74,11 @@ impl<O: Observer> Run<'_, O> {
                 if self.done.halted.is_some() {
                     return;
                 }
-                is_done(&self.send(&step.action, &step.request).await, &step.action)
+                let response = self.send(&step.action, &step.request).await;
+                if let Some(read) = holder(step, &response) {
+                    self.look(&read).await;
+                }
+                is_done(&response, &step.action)
             };
             if ok {
                 continue;
@@ -88,6 +92,14 @@ impl<O: Observer> Run<'_, O> {
                     return;
                 }
             }
+        }
+    }
+
+    /// Reads an object that the next pass has to know.
+    async fn look(&mut self, read: &Request) {
+        let live = self.sender.send(read).await;
+        if live.is_success() {
+            self.observer.returned(live.body);
         }
     }
 
@@ -133,6 +145,15 @@ impl<O: Observer> Run<'_, O> {
     }
 }
 
+/// A ReplicaSet whose name is taken: the read of whoever has it. It is our own that the watch has not shown yet, or
+/// somebody else's, whom the watch may never show.
+pub fn holder(step: &Step, response: &Response) -> Option<Request> {
+    let Action::CreateReplicaSet(name) = &step.action else { return None };
+    let is_taken = response.status == 409 && response.reason() == "AlreadyExists";
+    let path = format!("{}/{name}", step.request.path);
+    is_taken.then_some(Request { method: Method::Get, path, query: vec![], body: Body::Empty })
+}
+
 /// What is not sent after a step has failed.
 enum Stops {
     Nothing,
@@ -171,6 +192,7 @@ fn is_done(response: &Response, action: &Action) -> bool {
         | Action::CreateRun(_)
         | Action::SwitchService(_)
         | Action::Weights
+        | Action::Release
         | Action::ClearMark => false,
     }
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
+    contest,
     course::Course,
     facts::Facts,
     memory::{Condition, ConditionStatus, Counts, Memory, Phase},
@@ -22,6 +23,9 @@ pub(super) fn complete(facts: &Facts<'_>, course: &mut Course) {
     completed(course, &mut conditions);
     progressing(facts, course, is_healthy, &mut conditions);
     metrics_unavailable(course, &mut conditions);
+    if let Some((status, message)) = course.contest.condition(facts) {
+        conditions.set(contest::KIND, status, contest::KIND, &message);
+    }
     references(facts, &mut conditions);
     course.memory.conditions = conditions.list;
     let (phase, message) = phase(facts, &course.memory);

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
+    contest::Contest,
     facts::Facts,
     memory::{Memory, Pause, PauseReason},
     observed::{Side, Slot},
@@ -33,6 +34,8 @@ pub(super) struct Course {
     pub(super) outages: Vec<String>,
     /// The mark on the VirtualService says nothing (any more).
     pub(super) mark_is_dead: bool,
+    /// What other hands did to the weights.
+    pub(super) contest: Contest,
     pub(super) events: Vec<Tell>,
     pub(super) waiting: Vec<Wait>,
     is_frozen: bool,
@@ -100,12 +103,17 @@ pub(super) fn course(facts: &Facts<'_>, analyses: &Analyses<'_>) -> Course {
         is_retry: false,
         outages: vec![],
         mark_is_dead: true,
+        contest: Contest::default(),
         events: vec![],
         waiting: vec![],
         is_frozen: facts.spec.paused,
     };
     if facts.new.is_none() {
         course.waiting.push(Wait::OwnWrite);
+        if facts.observed.is_name_taken {
+            let collisions = course.memory.collision_count.unwrap_or(0);
+            course.memory.collision_count = Some(collisions.saturating_add(1));
+        }
     } else if facts.is_changed() {
         reset(facts, &mut course);
     } else if facts.memory.stable.is_none() {
@@ -296,10 +304,9 @@ fn aborted(facts: &Facts<'_>, course: &mut Course, abort: Option<Abort>) {
 fn is_undecided(facts: &Facts<'_>, analyses: &Analyses<'_>, course: &mut Course) -> bool {
     let is_undecided = analyses.said().any(|said| said.finished.verdict == Verdict::Inconclusive);
     if is_undecided && !course.is_resumed && !course.is_inconclusive() {
-        course
-            .memory
-            .pauses
-            .push(Pause { reason: INCONCLUSIVE, since: super::conditions::whole_second(facts.now) });
+        // First of all pauses: it is the one that a person has to know of, and the first one is what clients show.
+        let pause = Pause { reason: INCONCLUSIVE, since: super::conditions::whole_second(facts.now) };
+        course.memory.pauses.insert(0, pause);
         course.memory.controller_pause = true;
     }
     is_undecided

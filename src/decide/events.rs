@@ -5,9 +5,10 @@ use super::{
     course::Course,
     facts::Facts,
     memory::{Memory, RunStatus, Weights},
-    plan::{About, Event, EventKind, Expose, Plan, Prepare, Retire, Switch, Tell},
+    plan::{About, Event, EventKind, Expose, Plan, Prepare, Retire, ShedReason, Switch, Tell},
     report::Stage,
     runs::Analyses,
+    traffic::Limits,
 };
 use crate::domain::{Weight, verdict::Verdict};
 
@@ -65,7 +66,7 @@ fn of_workloads(facts: &Facts<'_>, plan: &Plan) -> Vec<Tell> {
             Retire::ScaleDown(down) => {
                 events.push(scaled("down", &down.replica_set, down.revision, down.from, down.to))
             }
-            Retire::DeleteReplicaSet { .. } | Retire::DeleteRun { .. } => {}
+            Retire::DeleteReplicaSet { .. } | Retire::DeleteRun { .. } | Retire::Release(_) => {}
         }
     }
     let failed = facts.observed.last.iter().rev().find(|attempt| {
@@ -110,6 +111,18 @@ fn of_traffic(plan: &Plan) -> Vec<Tell> {
         }
     }
     events
+}
+
+/// What is done about other hands on the weights.
+pub(super) fn of_contest(facts: &Facts<'_>, course: &Course, limits: &Limits, plan: &Plan) -> Option<Tell> {
+    let is_cut = plan.shed.weights.as_ref().is_some_and(|lowering| {
+        let was_given = facts.memory.weights.as_ref().map_or(Weight::ZERO, |weights| weights.canary.weight);
+        let is_foreign = facts.observed.virtual_service.as_ref().is_some_and(|service| service.last_writer.is_some());
+        let can_be_raised = matches!(lowering.why, ShedReason::AboveCeiling | ShedReason::Rejected);
+        can_be_raised && is_foreign && facts.live() > was_given
+    });
+    let target = if is_cut { limits.ceiling } else { limits.target };
+    course.contest.event(facts, target, is_cut).map(|message| warning(super::contest::KIND, message))
 }
 
 fn of_weights(old: Option<&Weights>, new: Option<&Weights>) -> Option<Tell> {

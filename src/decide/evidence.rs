@@ -62,7 +62,12 @@ pub(super) fn mark(facts: &Facts<'_>, course: &Course, analyses: &Analyses<'_>) 
 }
 
 /// The record after this pass; `None` when it cannot be written or does not change.
-pub(super) fn record(facts: &Facts<'_>, course: &Course, analyses: &Analyses<'_>) -> Option<RecordWrite> {
+pub(super) fn record(
+    facts: &Facts<'_>,
+    course: &Course,
+    analyses: &Analyses<'_>,
+    target: Weight,
+) -> Option<RecordWrite> {
     let observed = facts.observed;
     if !observed.records_available {
         return None;
@@ -80,6 +85,7 @@ pub(super) fn record(facts: &Facts<'_>, course: &Course, analyses: &Analyses<'_>
         let surplus = new.provenance.len().saturating_sub(KEPT_PROMOTIONS);
         new.provenance.drain(..surplus);
     }
+    super::contest::note(facts, course, target, &mut new);
     for name in made_intents(facts) {
         if !new.self_heals.contains(&name) {
             new.self_heals.push(name);

@@ -69,7 +69,7 @@ pub fn check(observed: &Observed, plan: &Plan, now: jiff::Timestamp) -> Vec<Viol
                     add(Rule::DeleteOnlyEmpty, name.clone());
                 }
             }
-            Retire::DeleteRun { .. } => {}
+            Retire::DeleteRun { .. } | Retire::Release(_) => {}
         }
     }
     promotion(observed, plan, &mut add);

@@ -5,6 +5,7 @@
 
 pub mod analysis;
 mod conditions;
+mod contest;
 mod course;
 mod events;
 mod evidence;
@@ -39,7 +40,12 @@ use self::{
     spec::Spec,
     traffic::Limits,
 };
-use crate::domain::Weight;
+use crate::domain::{Key, PodHash, Weight};
+
+/// The name of a Rollout's ReplicaSet.
+pub fn set_name(rollout: &Key, hash: &PodHash) -> String {
+    format!("{}-{hash}", rollout.name)
+}
 
 /// Decides one pass for one Rollout.
 pub fn step(observed: &Observed, now: Timestamp) -> Plan {
@@ -65,13 +71,14 @@ fn accepted(observed: &Observed, spec: &Spec, now: Timestamp) -> Plan {
     let facts = Facts::of(observed, spec, now);
     let analyses = runs::look(&facts);
     let mut course = course::course(&facts, &analyses);
+    course.contest = contest::look(&facts, &course);
     conditions::complete(&facts, &mut course);
     let limits = traffic::limits(&facts, &course);
     let shed = shed(&facts, &course, &analyses, &limits);
     let ended = runs::ends(&course, &analyses);
 
     let mut plan = Plan::idle(owner(observed), report(&facts, &course, &limits));
-    plan.memory = remember(&facts, &course, &analyses);
+    plan.memory = remember(&facts, &course, &analyses, &limits);
     plan.measure = analyses.wants(&ended);
     let mut wakes: Vec<Wake> = analyses.wakes().collect();
     wakes.extend(waits(&facts, &course));
@@ -96,8 +103,12 @@ fn accepted(observed: &Observed, spec: &Spec, now: Timestamp) -> Plan {
         plan.report.waiting.push(Wait::Object);
     }
     plan.retire.extend(runs::deletions(&facts, &course, &analyses));
+    if plan.shed.weights.is_none() && plan.expose.is_empty() {
+        plan.retire.extend(traffic::release(&facts, &course));
+    }
     plan.shed = shed;
     plan.tell = events::events(&facts, &course, &analyses, &plan);
+    plan.tell.extend(events::of_contest(&facts, &course, &limits, &plan));
     let record = plan.memory.record.as_ref().map(|write| &write.new).or(observed.record.as_ref());
     plan.tell.extend(evidence::intents(&facts, &course, record));
     plan.wake = earliest(now, wakes, plan.memory.rollout.is_some());
@@ -111,17 +122,18 @@ fn shed(facts: &Facts<'_>, course: &Course, analyses: &Analyses<'_>, limits: &Li
     Shed { weights, grow }
 }
 
-fn remember(facts: &Facts<'_>, course: &Course, analyses: &Analyses<'_>) -> Remember {
+fn remember(facts: &Facts<'_>, course: &Course, analyses: &Analyses<'_>, limits: &Limits) -> Remember {
     let rollout = (course.memory != *facts.memory)
         .then(|| StatusWrite { old: facts.memory.clone(), new: course.memory.clone() });
     // A version that has no ReplicaSet yet leaves the status as it is: it is booked once it is seen.
     let rollout = rollout.filter(|_| course.stage != Stage::Creating || is_worth_saying(facts, course));
-    Remember { runs: analyses.writes(), record: evidence::record(facts, course, analyses), rollout }
+    Remember { runs: analyses.writes(), record: evidence::record(facts, course, analyses, limits.target), rollout }
 }
 
-/// While a ReplicaSet is awaited only an invalid reference is news.
+/// While a ReplicaSet is awaited only an invalid reference is news, or a name that is taken.
 fn is_worth_saying(facts: &Facts<'_>, course: &Course) -> bool {
     course.memory.condition("InvalidSpec") != facts.memory.condition("InvalidSpec")
+        || course.memory.collision_count != facts.memory.collision_count
 }
 
 /// `spec.replicas` and revision numbers, where they are absent or behind.
@@ -170,6 +182,8 @@ fn waits(facts: &Facts<'_>, course: &Course) -> Vec<Wake> {
         facts.observed.exposure.since(|seen| seen.stable_leads_to == facts.exposure.stable_leads_to);
     let known = selected.map(|since| facts.after(since.max(facts.observed.exposure.since), facts.delay()));
     wakes.extend(known.filter(|at| *at > facts.now).map(|at| Wake { at, reason: Wait::DataPlane }));
+    let again = course.contest.again.filter(|_| course.contest.is_held);
+    wakes.extend(again.map(|at| Wake { at, reason: Wait::Contest }));
     if course.stage == Stage::Canary || course.stage == Stage::Promoted {
         let second = std::time::Duration::from_secs(1);
         let deadline =

@@ -22,6 +22,8 @@ pub struct Observed {
     pub replica_sets: Vec<ReplicaSet>,
     /// The hash label of the ReplicaSet that matches the spec's template, where one exists.
     pub new_hash: Option<PodHash>,
+    /// The name that the ReplicaSet of the spec's template would have belongs to an object of somebody else.
+    pub is_name_taken: bool,
     pub stable_service: Option<Service>,
     pub canary_service: Option<Service>,
     pub virtual_service: Option<VirtualService>,
@@ -135,8 +137,13 @@ pub struct VirtualService {
     pub mark: Option<super::mark::ShedMark>,
     /// Whether the mark's annotation is there at all, readable or not.
     pub has_mark: bool,
-    /// Who wrote `spec` last, by managedFields.
+    /// Who wrote last but serin, by managedFields, where nobody wrote later. In doubt (two in the same second) it is
+    /// the other one.
     pub last_writer: Option<String>,
+    /// Whether serin wrote in the second of the last write.
+    pub is_last_written_by_us: bool,
+    /// The index of serin's own entry in managedFields, while it owns something.
+    pub own_entry: Option<usize>,
 }
 
 /// One http route with its weighted destinations.

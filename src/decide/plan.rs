@@ -170,6 +170,17 @@ pub enum Retire {
     ScaleDown(ScaleDown),
     DeleteReplicaSet { name: String, uid: Uid, resource_version: String },
     DeleteRun { name: String, uid: Uid },
+    /// Gives up what serin owns of the routes: their user's tools shall see every later change of theirs.
+    Release(Release),
+}
+
+/// An entry of `metadata.managedFields` to take out of a VirtualService.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    pub virtual_service: Key,
+    pub resource_version: String,
+    /// The entry's index.
+    pub entry: usize,
 }
 
 /// Tells people and the other roles.
@@ -337,6 +348,7 @@ pub enum Action {
     ClearMark,
     DeleteReplicaSet(String),
     DeleteRun(String),
+    Release,
     Event,
     SelfHeal(String),
 }

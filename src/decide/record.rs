@@ -17,8 +17,26 @@ pub struct Record {
     pub abort: Option<AbortRecord>,
     /// Promotions that went through, newest last, at most 10.
     pub provenance: Vec<Provenance>,
+    /// Weights that somebody else lowered and that were put back, newest last, at most `KEPT_REASSERTS`.
+    pub reasserts: Vec<Reassert>,
     /// Names of the SelfHeal objects that were made, newest last, at most 20.
     pub self_heals: Vec<String>,
+}
+
+impl Record {
+    pub const KEPT_REASSERTS: usize = 10;
+}
+
+/// A weight that somebody else lowered and that was put back. Times have second resolution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reassert {
+    pub at: Timestamp,
+    /// Name of the VirtualService.
+    pub virtual_service: String,
+    pub found: Weight,
+    pub set: Weight,
+    /// The field manager that had lowered it; empty where not known.
+    pub by: String,
 }
 
 /// Why a version was rejected, and what was known then.

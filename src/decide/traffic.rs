@@ -4,8 +4,8 @@ use super::{
     course::Course,
     facts::Facts,
     mark::ShedMark,
-    observed::{Route, Side, VirtualService},
-    plan::{Expose, Lowering, RouteWeights, SetWeights, ShedReason, WeightChange},
+    observed::{Exposure, ReplicaSet, Route, Side, VirtualService},
+    plan::{Expose, Lowering, Release, Retire, RouteWeights, SetWeights, ShedReason, WeightChange},
     report::{Stage, Wait},
 };
 use crate::domain::Weight;
@@ -58,7 +58,7 @@ fn ceiling(facts: &Facts<'_>, course: &Course) -> (Weight, ShedReason) {
 fn target(facts: &Facts<'_>, course: &Course, ceiling: Weight) -> (Weight, Vec<Wait>) {
     match course.stage {
         Stage::Gone | Stage::Refused | Stage::Creating | Stage::FirstDeploy => (facts.live(), vec![]),
-        Stage::Aborted => (Weight::ZERO, vec![]),
+        Stage::Aborted => back_to(facts, facts.stable),
         Stage::Promoted => promoted_target(facts),
         Stage::Canary => canary_target(facts, course, ceiling),
     }
@@ -69,27 +69,44 @@ fn target(facts: &Facts<'_>, course: &Course, ceiling: Weight) -> (Weight, Vec<W
 fn promoted_target(facts: &Facts<'_>) -> (Weight, Vec<Wait>) {
     let Some(new) = facts.new else { return (facts.live(), vec![]) };
     let leads = |side| facts.exposure.leads_to(side) == Some(&new.hash);
-    if leads(Side::Stable) {
-        let known = facts
-            .observed
-            .exposure
-            .held(facts.now, facts.delay(), |seen| seen.leads_to(Side::Stable) == Some(&new.hash));
-        return match (known, facts.live()) {
-            (true, _) | (_, Weight::ZERO) => (Weight::ZERO, vec![]),
-            (false, live) => (live, vec![Wait::DataPlane]),
-        };
-    }
-    if leads(Side::Canary) {
+    if leads(Side::Canary) && !leads(Side::Stable) {
         // The stable side still leads to the previous version.
         return (if new.serving() >= facts.spec.replicas { Weight::FULL } else { facts.live() }, vec![]);
     }
-    (facts.live(), vec![])
+    back_to(facts, Some(new))
+}
+
+/// The routes go back to where every update begins, once the stable side leads to `stable` and the data plane knows.
+/// Also an update or an abort may find them where the promotion before it has left them.
+fn back_to(facts: &Facts<'_>, stable: Option<&ReplicaSet>) -> (Weight, Vec<Wait>) {
+    let leads = |seen: &Exposure| seen.leads_to(Side::Stable) == stable.map(|stable| &stable.hash);
+    if stable.is_none() || !leads(&facts.exposure) {
+        return (facts.live(), vec![]);
+    }
+    let known = facts.observed.exposure.held(facts.now, facts.delay(), leads);
+    match (known, facts.live()) {
+        (true, _) | (_, Weight::ZERO) => (Weight::ZERO, vec![]),
+        (false, live) => (live, vec![Wait::DataPlane]),
+    }
 }
 
 fn canary_target(facts: &Facts<'_>, course: &Course, ceiling: Weight) -> (Weight, Vec<Wait>) {
+    if let (Some(new), None) = (facts.new, facts.stable)
+        && course.memory.promote_full
+        && new.serving() >= facts.spec.replicas
+        && facts.exposure.leads_to(Side::Canary) == Some(&new.hash)
+    {
+        // Somebody deleted the stable version, and somebody has decided that this one shall take its place.
+        return (Weight::FULL, vec![Wait::Weight]);
+    }
     let (Some(new), Some(stable)) = (facts.new, facts.stable) else {
         return (facts.live(), vec![Wait::CanaryPods]);
     };
+    if facts.exposure.leads_to(Side::Canary) == Some(&stable.hash) {
+        let (back, mut waiting) = back_to(facts, Some(stable));
+        waiting.push(Wait::CanaryPods);
+        return (back, waiting);
+    }
     if facts.exposure.leads_to(Side::Canary) != Some(&new.hash) {
         return (facts.live().min(ceiling), vec![Wait::CanaryPods]);
     }
@@ -113,6 +130,7 @@ fn canary_target(facts: &Facts<'_>, course: &Course, ceiling: Weight) -> (Weight
     if facts.observed.virtual_service.as_ref().is_some_and(|service| service.is_hands_off) {
         waiting.push(Wait::Contest);
     }
+    waiting.extend(course.contest.wait());
     if stable.serving() < wanted.complement().replicas_at_least(facts.spec.replicas) {
         waiting.push(Wait::StablePods);
     }
@@ -161,6 +179,27 @@ pub(super) fn expose(facts: &Facts<'_>, limits: &Limits, course: &Course) -> Opt
     clear_mark.then(|| Expose::ClearMark {
         virtual_service: service.key.clone(),
         resource_version: service.resource_version.clone(),
+    })
+}
+
+/// Once the update is through and the routes are where the next one begins, nothing of them stays ours.
+pub(super) fn release(facts: &Facts<'_>, course: &Course) -> Option<Retire> {
+    let service = facts.observed.virtual_service.as_ref()?;
+    let entry = service.own_entry?;
+    let hash = facts.new.map(|new| &new.hash);
+    let leads = |side| facts.exposure.leads_to(side).is_some() && facts.exposure.leads_to(side) == hash;
+    let is_done = course.stage == Stage::Promoted
+        && !course.is_promotion
+        && facts.live() == Weight::ZERO
+        && !service.has_mark
+        && leads(Side::Stable)
+        && leads(Side::Canary);
+    is_done.then(|| {
+        Retire::Release(Release {
+            virtual_service: service.key.clone(),
+            resource_version: service.resource_version.clone(),
+            entry,
+        })
     })
 }
 

@@ -62,7 +62,8 @@ pub(super) fn workload(facts: &Facts<'_>, course: &Course, is_shedding: bool) ->
 }
 
 fn create(facts: &Facts<'_>) -> Option<Prepare> {
-    if facts.new.is_some() {
+    // Under a name that is taken nothing can be made: the next pass has another one.
+    if facts.new.is_some() || facts.observed.is_name_taken {
         return None;
     }
     let rollout = &facts.observed.rollout;
@@ -81,7 +82,7 @@ fn create(facts: &Facts<'_>) -> Option<Prepare> {
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
     Some(Prepare::CreateReplicaSet(NewReplicaSet {
-        name: format!("{}-{hash}", rollout.key.name),
+        name: super::set_name(&rollout.key, &hash),
         hash,
         revision: facts.next_revision(),
         desired: facts.spec.replicas,

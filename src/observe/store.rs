@@ -131,6 +131,11 @@ impl<T: Slim> Store<T> {
         changed
     }
 
+    /// The kind counts as listed.
+    pub(super) fn set_ready(&self) {
+        self.lock().state = State::Ready;
+    }
+
     /// The kind cannot be read: nothing of it is known.
     pub(super) fn set_absent(&self) {
         let mut inner = self.lock();

@@ -24,6 +24,7 @@ use crate::{
     },
     clock::Clock,
     decide::{
+        self,
         observed::{Observed, Service, Settings},
         record::Record,
     },
@@ -138,6 +139,7 @@ impl Stores {
         };
         let record = self.records.find(key);
         let objects = Objects {
+            is_name_taken: self.is_name_taken(&rollout),
             rollout: &rollout.slim,
             replica_sets: sets.iter().filter_map(|entry| entry.slim.as_ref().as_ref()).collect(),
             stable_service: stable.as_ref().map(|entry| &*entry.slim),
@@ -149,6 +151,14 @@ impl Stores {
             records_available: self.records.state() == State::Ready,
         };
         Some(observed(&objects, process, settings))
+    }
+
+    /// Whether somebody else's object has the name of the Rollout's next ReplicaSet.
+    fn is_name_taken(&self, rollout: &Entry<Parsed>) -> bool {
+        let Ok(spec) = &rollout.slim.rollout.spec else { return false };
+        let name = decide::set_name(&rollout.key, &spec.template_hash);
+        let holder = self.replica_sets.find(&Key::new(&*rollout.key.namespace, name));
+        holder.is_some_and(|holder| holder.owner.is_none_or(|owner| owner.uid != rollout.uid))
     }
 
     /// The templates that the Rollout's analyses may lead to; none for one without analyses.
@@ -214,6 +224,42 @@ impl Stores {
         calls.unwrap_or_default()
     }
 
+    /// Takes what a watch would tell: an object as it stands, or as it was before it went away. For a world that
+    /// tells of its changes itself.
+    pub fn told(&self, object: Value, is_gone: bool) -> BTreeSet<Call> {
+        let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let calls = match kind.as_str() {
+            "Rollout" => {
+                tell(&self.rollouts, object, is_gone).map(|changed| self.rollout_changed(&changed))
+            }
+            "AnalysisRun" => tell(&self.runs, object, is_gone).map(|changed| run_targets(&changed)),
+            "ReplicaSet" => tell(&self.replica_sets, object, is_gone).map(|changed| owner(&changed)),
+            "Service" => tell(&self.services, object, is_gone)
+                .map(|changed| self.namers(&changed, Reference::Service)),
+            "VirtualService" => tell(&self.virtual_services, object, is_gone)
+                .map(|changed| self.namers(&changed, Reference::VirtualService)),
+            "AnalysisTemplate" => tell(&self.templates, object, is_gone)
+                .map(|changed| self.namers(&changed, |key| Reference::Templates(key.namespace))),
+            "ClusterAnalysisTemplate" => tell(&self.cluster_templates, object, is_gone)
+                .map(|changed| self.namers(&changed, |_| Reference::ClusterTemplates)),
+            "RolloutRecord" => tell(&self.records, object, is_gone).map(|changed| namesake(&changed)),
+            _ => None,
+        };
+        calls.unwrap_or_default()
+    }
+
+    /// Counts every kind as listed, with what was told so far.
+    pub fn all_told(&self) {
+        self.rollouts.set_ready();
+        self.runs.set_ready();
+        self.replica_sets.set_ready();
+        self.services.set_ready();
+        self.virtual_services.set_ready();
+        self.templates.set_ready();
+        self.cluster_templates.set_ready();
+        self.records.set_ready();
+    }
+
     /// Keeps the index of names, and wakes the Rollout itself.
     fn rollout_changed(&self, (before, after): &Changed<Parsed>) -> BTreeSet<Call> {
         let mut named_by = self.named_by.lock().unwrap_or_else(PoisonError::into_inner);
@@ -261,6 +307,11 @@ fn wants_else(before: Option<&Entry<Parsed>>, after: Option<&Entry<Parsed>>) -> 
 
 fn lay<T: Slim>(store: &Store<T>, object: Value) -> Option<Changed<T>> {
     store.overlay(Entry::read(object)?)
+}
+
+fn tell<T: Slim>(store: &Store<T>, object: Value, is_gone: bool) -> Option<Changed<T>> {
+    let entry = Entry::read(object)?;
+    if is_gone { store.delete(&entry) } else { store.apply(entry) }
 }
 
 fn entries<T>((before, after): &Changed<T>) -> impl Iterator<Item = &Entry<T>> {

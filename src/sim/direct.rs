@@ -1,179 +1,483 @@
 //! Door 1: the controller's decisions on the world without a socket, a task or a clock.
 //!
-//! Each step observes, decides, checks the invariants, renders and hands the requests to the store, in microseconds.
-//! Metrics are a function of the query and the time.
+//! Each pass observes through the controller's own stores, decides, checks the invariants, renders, and hands the
+//! requests to the world one by one, so that anything may happen between two of them. What the stores were told may
+//! lag behind the world, kind by kind. Time is what the caller says. Metrics are a function of the query and the time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use jiff::Timestamp;
-use serde_json::Value;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 
 use super::{
-    store::{Answer, Resource},
+    store::{Answer, Change, Resource},
     world::World,
 };
 use crate::{
-    api::{self, Objects, ProcessMemory, http::Response, rollout, run, traffic, workload},
-    apply::render::{Stage, Versions, render},
+    api::{
+        ProcessMemory,
+        http::{Body, Method, Request, Response},
+        workload::HASH_LABEL,
+    },
+    apply::{
+        holder,
+        render::{Stage, Step, Versions, render, shed, without_mark},
+    },
     decide::{
         self,
         analysis::{Outcome, Sample, Want},
         invariants::{self, Violation},
-        observed::{Exposure, ExposureHistory, Settings},
-        plan::{Attempt, Plan},
+        observed::{Exposure, ExposureHistory, Observed, Settings},
+        plan::{Action, Attempt, Plan},
     },
     domain::Key,
+    observe::{Stores, Target},
 };
 
 /// Answers a want at a time.
 pub type Metrics = Box<dyn FnMut(&World, &Want, Timestamp) -> Outcome + Send>;
+
+/// Somebody between observation, decision and requests, who spoils what passes through. None in an honest world.
+pub trait Tamper {
+    /// Sees what is decided on before it is decided on.
+    fn observed(&mut self, _observed: &mut Observed) {}
+    /// Sees a plan before it is rendered.
+    fn plan(&mut self, _observed: &Observed, _plan: &mut Plan) {}
+    /// Sees the requests before the first is sent.
+    fn steps(&mut self, _steps: &mut Vec<Step>) {}
+}
+
+/// The kinds that the controller watches.
+pub const WATCHED: [Resource; 8] = [
+    Resource::Rollouts,
+    Resource::ReplicaSets,
+    Resource::Services,
+    Resource::VirtualServices,
+    Resource::AnalysisTemplates,
+    Resource::ClusterAnalysisTemplates,
+    Resource::AnalysisRuns,
+    Resource::RolloutRecords,
+];
+
+/// First pause after a failed pass; doubled with each that follows, up to the last.
+const FIRST_PAUSE_MS: i64 = 100;
+const LAST_PAUSE_MS: i64 = 30_000;
 
 /// One controller process for one Rollout.
 pub struct Direct {
     key: Key,
     settings: Settings,
     metrics: Metrics,
+    stores: Stores,
+    /// The world's version up to which each kind was told.
+    told: BTreeMap<Resource, u64>,
+    /// Kinds whose watch is silent, and until when.
+    silent: BTreeMap<Resource, Timestamp>,
+    /// When the next pass is due, by the world's time.
+    due: Option<Timestamp>,
+    failures: u32,
+    wanted: BTreeSet<Want>,
+    /// Queries under way: when the answer comes, when it was asked, and for what.
+    asked: Vec<(Timestamp, Timestamp, Want)>,
+    /// How long a query takes.
+    pub answers_after: SignedDuration,
+    /// This process's clock minus the world's.
+    pub skew: SignedDuration,
+    /// Somebody who spoils the plans, in tests of the tests.
+    pub tamper: Option<Box<dyn Tamper + Send>>,
     /// What the process remembers.
     pub process: ProcessMemory,
-    /// Every plan that did something, with the time it was made.
-    pub plans: Vec<(Timestamp, Plan)>,
+    /// The newest plan, with the time it was made.
+    pub last: Option<(Timestamp, Plan)>,
+    /// Plans made so far.
+    pub passes: u32,
     /// What broke an invariant.
     pub violations: Vec<(Timestamp, Violation)>,
 }
 
+/// The requests of one plan on their way.
+pub struct Errand {
+    steps: VecDeque<Step>,
+    /// By the process's clock.
+    now: Timestamp,
+    shed_failed: bool,
+    failed: bool,
+    overtaken: bool,
+    wake: Option<Timestamp>,
+    /// Up to which version of the world each kind was known when the plan was made.
+    pub seen: BTreeMap<Resource, u64>,
+}
+
+impl Errand {
+    /// Whether a request is still to be sent.
+    pub fn has_more(&self) -> bool {
+        !self.steps.is_empty()
+    }
+}
+
 impl Direct {
-    /// A process that starts now.
+    /// A process that starts now: it lists everything.
     pub fn start(world: &World, key: Key, settings: Settings, metrics: Metrics) -> Self {
-        let process = ProcessMemory {
-            exposure: ExposureHistory::begin(world.now()),
-            last: vec![],
-            samples: BTreeMap::new(),
+        let mut direct = Self {
+            key,
+            settings,
+            metrics,
+            stores: Stores::default(),
+            told: BTreeMap::new(),
+            silent: BTreeMap::new(),
+            due: None,
+            failures: 0,
+            wanted: BTreeSet::new(),
+            asked: vec![],
+            answers_after: SignedDuration::ZERO,
+            skew: SignedDuration::ZERO,
+            tamper: None,
+            process: nothing_remembered(world.now()),
+            last: None,
+            passes: 0,
+            violations: vec![],
         };
-        Self { key, settings, metrics, process, plans: vec![], violations: vec![] }
+        direct.restart(world);
+        direct
     }
 
-    /// Forgets everything, as a restart does.
+    /// Forgets everything and lists anew, as a restart does.
     pub fn restart(&mut self, world: &World) {
-        self.process = ProcessMemory {
-            exposure: ExposureHistory::begin(world.now()),
-            last: vec![],
-            samples: BTreeMap::new(),
-        };
+        self.process = nothing_remembered(self.clock(world));
+        self.stores = Stores::default();
+        self.silent.clear();
+        self.wanted.clear();
+        self.asked.clear();
+        self.failures = 0;
+        for kind in WATCHED {
+            for (_, object) in world.store().objects(kind).filter(|(_, object)| is_ours(kind, object)) {
+                self.stores.told(object.as_ref().clone(), false);
+            }
+            self.told.insert(kind, world.store().version());
+        }
+        self.stores.all_told();
+        self.due = Some(world.now());
     }
 
-    /// One pass. Returns when the next one is due; `None` when only a change can bring one about.
-    pub fn pass(&mut self, world: &mut World) -> Option<Timestamp> {
+    /// What this process's clock shows.
+    pub fn clock(&self, world: &World) -> Timestamp {
+        world.now().saturating_add(self.skew).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Silences the watch of a kind until `until`.
+    pub fn silence(&mut self, kind: Resource, until: Timestamp) {
+        let at = self.silent.entry(kind).or_insert(until);
+        *at = (*at).max(until);
+    }
+
+    /// When this process next has something to do, by the world's time.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let answers = self.asked.iter().map(|(at, ..)| *at).min();
+        let wants = self.wanted.iter().filter(|want| !self.is_asked(want)).map(|want| self.world_time(want.due));
+        [self.due, answers, self.silent.values().min().copied(), wants.min()].into_iter().flatten().min()
+    }
+
+    fn world_time(&self, at: Timestamp) -> Timestamp {
+        at.saturating_sub(self.skew).unwrap_or(Timestamp::MIN)
+    }
+
+    fn is_asked(&self, want: &Want) -> bool {
+        let answered = self.process.samples.get(&want.run).and_then(|of_run| of_run.get(&want.metric));
+        answered.is_some_and(|sample| sample.ordinal == want.ordinal)
+            || self.asked.iter().any(|(.., asked)| asked == want)
+    }
+
+    /// Takes in what the watches tell and what queries answer. True when a running plan is overtaken by it.
+    pub fn listen(&mut self, world: &World) -> bool {
         let now = world.now();
-        let observed = self.observe(world)?;
-        let plan = decide::step(&observed, now);
-        self.violations
-            .extend(invariants::check(&observed, &plan, now).into_iter().map(|violation| (now, violation)));
-        self.carry_out(world, &plan, now);
-        self.sample(world, &plan, now);
-        let wake = plan.wake.map(|wake| wake.at);
-        let due = plan.measure.iter().map(|want| want.due).min();
-        self.plans.push((now, plan));
-        wake.into_iter().chain(due).min()
+        self.silent.retain(|_, until| *until > now);
+        let mut is_news = false;
+        for kind in WATCHED.into_iter().filter(|kind| !self.silent.contains_key(kind)).collect::<Vec<_>>() {
+            is_news |= self.hear(world, kind);
+        }
+        is_news | self.ask(world)
     }
 
-    fn observe(&mut self, world: &World) -> Option<decide::observed::Observed> {
-        let store = world.store();
-        let parsed = rollout::parse(
-            store.object(Resource::Rollouts, &self.key.namespace, &self.key.name)?.as_ref().clone(),
-        );
-        let all = |resource| store.objects(resource).map(|(_, object)| object.as_ref());
-        let sets: Vec<_> = all(Resource::ReplicaSets).filter_map(workload::parse_replica_set).collect();
-        let runs: Vec<_> = all(Resource::AnalysisRuns).map(run::parse).collect();
-        let traffic = parsed.rollout.traffic.clone();
-        let service = |name: Option<&String>| {
-            store
-                .object(Resource::Services, &self.key.namespace, name?)
-                .map(|object| workload::parse_service(object))
-        };
-        let stable_service = service(traffic.as_ref().map(|traffic| &traffic.services.stable));
-        let canary_service = service(traffic.as_ref().map(|traffic| &traffic.services.canary));
-        let routes = traffic.as_ref().and_then(|traffic| {
-            store.object(
-                Resource::VirtualServices,
-                &traffic.virtual_service.namespace,
-                &traffic.virtual_service.name,
-            )
-        });
-        let routes = routes.map(|object| traffic::parse_virtual_service(object));
-        let record = store
-            .object(Resource::RolloutRecords, &self.key.namespace, &self.key.name)
-            .map(|object| api::record::parse(object));
-        let template = |scope, name: &str| match scope {
-            api::analysis::Scope::Namespace => {
-                store.object(Resource::AnalysisTemplates, &self.key.namespace, name).map(AsRef::as_ref)
+    fn hear(&mut self, world: &World, kind: Resource) -> bool {
+        let upto = self.told.insert(kind, world.store().version()).unwrap_or(0);
+        let mut is_news = false;
+        let Some(changes) = world.store().changes_after(kind, upto) else {
+            // The watch is too old: everything is listed anew, by way of what is there.
+            for (_, object) in world.store().objects(kind).filter(|(_, object)| is_ours(kind, object)) {
+                self.stores.told(object.as_ref().clone(), false);
             }
-            api::analysis::Scope::Cluster => {
-                store.object(Resource::ClusterAnalysisTemplates, "", name).map(AsRef::as_ref)
-            }
+            self.call(world);
+            return false;
         };
-        let objects = Objects {
-            rollout: &parsed,
-            replica_sets: sets.iter().collect(),
-            stable_service: stable_service.as_ref(),
-            canary_service: canary_service.as_ref(),
-            virtual_service: routes.as_ref(),
-            runs: runs.iter().collect(),
-            template: &template,
-            record: record.as_ref(),
-            records_available: true,
-        };
-        let first = api::observed(&objects, self.process.clone(), self.settings);
-        self.process.exposure.note(world.now(), Exposure::of(&first), self.settings.data_plane_delay);
-        Some(decide::observed::Observed { exposure: self.process.exposure.clone(), ..first })
-    }
-
-    /// Sends the plan's requests in order; stops where production stops.
-    fn carry_out(&mut self, world: &mut World, plan: &Plan, now: Timestamp) {
-        let mut shed_failed = false;
-        for step in render(plan, &Versions::default(), now) {
-            if shed_failed && step.stage > Stage::Memory {
-                return;
-            }
-            let response = match world.handle(&step.request, "controller") {
-                Answer::Response(response) => response,
-                Answer::Watch(_) | Answer::Crash => Response { status: 0, body: Value::Null },
+        for Change { before, after, shown, .. } in changes {
+            let calls = match after.as_ref().filter(|object| is_ours(kind, object)) {
+                Some(object) => self.stores.told(object.as_ref().clone(), false),
+                None if before.as_ref().is_some_and(|object| is_ours(kind, object)) => {
+                    self.stores.told(shown.as_ref().clone(), true)
+                }
+                None => continue,
             };
-            let is_good = response.is_success();
-            let attempt = Attempt {
-                action: step.action.clone(),
-                at: now,
-                status: response.status,
-                reason: response.reason().to_owned(),
-                message: response.message().to_owned(),
-            };
-            self.process.last.retain(|last| last.action != attempt.action);
-            self.process.last.push(attempt);
-            let exists = response.status == 409 && response.reason() == "AlreadyExists";
-            match (is_good || exists, step.stage, &step.action) {
-                (true, ..)
-                | (false, Stage::Memory, decide::plan::Action::Record)
-                | (false, Stage::Tell, _) => {}
-                (false, Stage::Shed, _) => shed_failed = true,
-                (false, ..) => return,
+            for call in calls.iter().filter(|call| call.target == Target::Rollout(self.key.clone())) {
+                is_news |= call.is_news;
+                self.due = Some(self.due.map_or(world.now(), |due| due.min(world.now())));
             }
         }
+        is_news
     }
 
-    fn sample(&mut self, world: &World, plan: &Plan, now: Timestamp) {
-        for want in plan.measure.iter().filter(|want| want.due <= now) {
-            let slots = self.process.samples.entry(want.run.clone()).or_default();
-            if slots.get(&want.metric).is_some_and(|sample| sample.ordinal == want.ordinal) {
-                continue;
-            }
-            let outcome = (self.metrics)(world, want, now);
+    fn call(&mut self, world: &World) {
+        self.due = Some(self.due.map_or(world.now(), |due| due.min(world.now())));
+    }
+
+    /// Sends queries that are due and books answers that have come. True when one has.
+    fn ask(&mut self, world: &World) -> bool {
+        let now = world.now();
+        let clock = self.clock(world);
+        let due: Vec<Want> =
+            self.wanted.iter().filter(|want| want.due <= clock && !self.is_asked(want)).cloned().collect();
+        for want in due {
+            let answer = now.saturating_add(self.answers_after).unwrap_or(now);
+            self.asked.push((answer, clock, want));
+        }
+        let mut has_answer = false;
+        let (come, waiting) = std::mem::take(&mut self.asked).into_iter().partition(|(at, ..)| *at <= now);
+        self.asked = waiting;
+        let come: Vec<(Timestamp, Timestamp, Want)> = come;
+        for (_, started_at, want) in come {
+            let outcome = (self.metrics)(world, &want, now);
             let sample = Sample {
                 ordinal: want.ordinal,
-                started_at: now,
-                finished_at: now,
+                started_at,
+                finished_at: clock,
                 outcome,
                 metadata: BTreeMap::new(),
             };
-            slots.insert(want.metric.clone(), sample);
+            self.process.samples.entry(want.run.clone()).or_default().insert(want.metric.clone(), sample);
+            has_answer = true;
+            self.call(world);
+        }
+        has_answer
+    }
+
+    /// Replaces what is wanted; answers nobody waits for go.
+    fn want(&mut self, wants: &BTreeSet<Want>) {
+        self.asked.retain(|(.., want)| wants.contains(want));
+        let is_wanted = |run: &str, metric: &str, sample: &Sample| {
+            wants.iter().any(|want| want.run == run && want.metric == metric && want.ordinal == sample.ordinal)
+        };
+        for (run, samples) in &mut self.process.samples {
+            samples.retain(|metric, sample| is_wanted(run, metric, sample));
+        }
+        self.process.samples.retain(|_, samples| !samples.is_empty());
+        self.wanted.clone_from(wants);
+    }
+
+    /// Whether a pass is due.
+    pub fn is_due(&self, world: &World) -> bool {
+        self.due.is_some_and(|due| due <= world.now())
+    }
+
+    /// Observes and decides. `None` where the Rollout is gone.
+    pub fn think(&mut self, world: &World) -> Option<Errand> {
+        self.due = None;
+        let now = self.clock(world);
+        let observed = self.stores.snapshot(&self.key, self.process.clone(), self.settings);
+        let Some(mut observed) = observed else {
+            self.want(&BTreeSet::new());
+            return None;
+        };
+        self.process.exposure.note(now, Exposure::of(&observed), self.settings.data_plane_delay);
+        observed.exposure = self.process.exposure.clone();
+        if let Some(tamper) = &mut self.tamper {
+            tamper.observed(&mut observed);
+        }
+        let mut plan = decide::step(&observed, now);
+        let broken = invariants::check(&observed, &plan, now);
+        let is_broken = !broken.is_empty();
+        self.violations.extend(broken.into_iter().map(|violation| (now, violation)));
+        if is_broken {
+            let Plan { owner, report, shed, measure, .. } = plan;
+            plan = Plan { shed, measure, ..Plan::idle(owner, report) };
+        }
+        if let Some(tamper) = &mut self.tamper {
+            tamper.plan(&observed, &mut plan);
+        }
+        self.want(&plan.measure);
+        let mut steps = render(&plan, &Versions::default(), now);
+        if let Some(tamper) = &mut self.tamper {
+            tamper.steps(&mut steps);
+        }
+        let wake = plan.wake.map(|wake| self.world_time(wake.at));
+        self.passes += 1;
+        self.last = Some((now, plan));
+        let seen = self.told.clone();
+        let (shed_failed, failed, overtaken) = (false, is_broken, false);
+        Some(Errand { steps: steps.into(), now, shed_failed, failed, overtaken, wake, seen })
+    }
+
+    /// Sends the next request of a plan. False when the plan has ended, with its last request or before it.
+    pub fn go_on(&mut self, world: &mut World, errand: &mut Errand) -> bool {
+        if errand.overtaken {
+            // A shed is never out of date.
+            errand.steps.retain(|step| step.action == Action::Shed);
+        }
+        let Some(step) = errand.steps.pop_front() else {
+            self.end(world, errand);
+            return false;
+        };
+        if errand.shed_failed && step.stage > Stage::Memory {
+            errand.failed = true;
+            errand.steps.clear();
+            self.end(world, errand);
+            return false;
+        }
+        let is_done =
+            if step.action == Action::Shed { self.shed(world, &step) } else { self.send(world, errand.now, &step) };
+        if world.is_down("controller") {
+            errand.steps.clear();
+            return false;
+        }
+        if !is_done {
+            errand.failed = true;
+            match (step.stage, &step.action) {
+                (Stage::Shed, _) => errand.shed_failed = true,
+                (Stage::Memory, Action::Record) | (Stage::Tell, _) => {}
+                (Stage::Memory | Stage::Prepare | Stage::Expose | Stage::Retire, _) => errand.steps.clear(),
+            }
+        }
+        true
+    }
+
+    /// Tells a plan on its way that something has arrived which it does not know of.
+    pub fn overtake(&self, errand: &mut Errand) {
+        errand.overtaken = true;
+    }
+
+    fn end(&mut self, world: &World, errand: &Errand) {
+        let now = world.now();
+        let pause = if errand.failed {
+            let pause = FIRST_PAUSE_MS.saturating_mul(1 << self.failures.min(20)).min(LAST_PAUSE_MS);
+            self.failures += 1;
+            now.saturating_add(SignedDuration::from_millis(pause)).ok()
+        } else {
+            self.failures = 0;
+            None
+        };
+        let wake = errand.wake.filter(|at| !errand.failed || *at > now);
+        self.due = [self.due, pause, wake].into_iter().flatten().min();
+    }
+
+    /// Sends one request and keeps what came of it. True when what it asks for is so now.
+    fn send(&mut self, world: &mut World, now: Timestamp, step: &Step) -> bool {
+        let response = self.exchange(world, now, &step.action, &step.request);
+        if let Some(read) = holder(step, &response) {
+            let live = answer(world, &read);
+            if live.is_success() {
+                self.returned(world, &live.body);
+            }
+        }
+        response.is_success() || is_so_already(&response, &step.action)
+    }
+
+    fn exchange(&mut self, world: &mut World, now: Timestamp, action: &Action, request: &Request) -> Response {
+        let response = answer(world, request);
+        let refusal = !response.is_success();
+        let attempt = Attempt {
+            action: action.clone(),
+            at: now,
+            status: response.status,
+            reason: if refusal { response.reason().to_owned() } else { String::new() },
+            message: if refusal { response.message().to_owned() } else { String::new() },
+        };
+        self.process.last.retain(|last| last.action != attempt.action);
+        self.process.last.push(attempt);
+        if response.is_success() && response.body.get("kind") != Some(&json!("Status")) {
+            self.returned(world, &response.body);
+        }
+        response
+    }
+
+    /// An object in an answer is known at once, whatever the watches have told.
+    fn returned(&mut self, world: &World, object: &Value) {
+        if !self.stores.overlay(object.clone()).is_empty() {
+            self.call(world);
         }
     }
+
+    /// As production does it: refused, it is made again from the live object, and at last sent without its mark.
+    fn shed(&mut self, world: &mut World, step: &Step) -> bool {
+        let now = self.clock(world);
+        let first = self.exchange(world, now, &Action::Shed, &step.request);
+        if first.status != 422 {
+            return first.is_success();
+        }
+        let path = step.request.path.clone();
+        let live = answer(world, &Request { method: Method::Get, path, query: vec![], body: Body::Empty });
+        if !live.is_success() {
+            return false;
+        }
+        self.returned(world, &live.body);
+        let observed =
+            self.stores.snapshot_with(&self.key, &live.body, self.process.clone(), self.settings);
+        let Some(observed) = observed else { return false };
+        let plan = decide::step(&observed, now);
+        let Some(lowering) = plan.shed.weights.as_ref() else { return true };
+        let step = shed(lowering, &plan.owner, &Versions::default());
+        let second = self.exchange(world, now, &Action::Shed, &step.request);
+        let unmarked = without_mark(&step.request);
+        if second.status != 422 || unmarked == step.request {
+            return second.is_success();
+        }
+        self.exchange(world, now, &Action::Shed, &unmarked).is_success()
+    }
+
+    /// One whole pass without anything in between. Returns when the next one is due; `None` when only a change can
+    /// bring one about.
+    pub fn pass(&mut self, world: &mut World) -> Option<Timestamp> {
+        self.listen(world);
+        let mut errand = self.think(world)?;
+        while self.go_on(world, &mut errand) {}
+        self.listen(world);
+        self.next_due()
+    }
+}
+
+fn answer(world: &mut World, request: &Request) -> Response {
+    match world.handle(request, "controller") {
+        Answer::Response(response) => response,
+        Answer::Watch(_) | Answer::Crash => Response { status: 0, body: Value::Null },
+    }
+}
+
+fn is_so_already(response: &Response, action: &Action) -> bool {
+    let exists = response.status == 409 && response.reason() == "AlreadyExists";
+    match action {
+        Action::SelfHeal(_) | Action::Event => exists,
+        Action::DeleteReplicaSet(_) | Action::DeleteRun(_) | Action::TerminateRun(_) => response.status == 404,
+        Action::Shed
+        | Action::Grow
+        | Action::RunStatus(_)
+        | Action::Record
+        | Action::Status
+        | Action::CreateReplicaSet(_)
+        | Action::Annotate(_)
+        | Action::Revision
+        | Action::Replicas
+        | Action::Scale(_)
+        | Action::CreateRun(_)
+        | Action::SwitchService(_)
+        | Action::Weights
+        | Action::Release
+        | Action::ClearMark => false,
+    }
+}
+
+fn nothing_remembered(now: Timestamp) -> ProcessMemory {
+    ProcessMemory { exposure: ExposureHistory::begin(now), last: vec![], samples: BTreeMap::new() }
+}
+
+/// The controller lists ReplicaSets by their hash label.
+fn is_ours(kind: Resource, object: &Value) -> bool {
+    let labels = object.pointer("/metadata/labels");
+    kind != Resource::ReplicaSets || labels.is_some_and(|labels| labels.get(HASH_LABEL).is_some())
 }

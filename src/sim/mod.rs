@@ -6,6 +6,8 @@ pub mod direct;
 pub mod door;
 pub mod engine;
 pub mod fault;
+pub mod net;
+pub mod oracle;
 pub mod play;
 pub mod slack;
 pub mod store;

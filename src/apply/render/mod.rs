@@ -17,8 +17,7 @@ mod workload;
 #[cfg(test)]
 pub(crate) mod tests;
 
-/// Whom the reference controller's writes belong to, and so ours on the same objects.
-pub const FIELD_MANAGER: &str = "rollouts-controller";
+pub use crate::api::traffic::FIELD_MANAGER;
 /// Whom writes to serin's own kinds belong to.
 pub const RECORD_MANAGER: &str = "serin-controller";
 
@@ -66,7 +65,7 @@ pub fn render(plan: &Plan, versions: &Versions, now: Timestamp) -> Vec<Step> {
     steps.extend(memory::remember(&plan.memory, &plan.owner));
     steps.extend(plan.prepare.iter().map(|prepare| workload::prepare(prepare, &plan.owner)));
     steps.extend(plan.expose.iter().map(|expose| traffic::expose(expose, &plan.owner, versions)));
-    steps.extend(plan.retire.iter().map(|retire| workload::retire(retire, &plan.owner)));
+    steps.extend(plan.retire.iter().map(|retire| workload::retire(retire, &plan.owner, versions)));
     steps.extend(plan.tell.iter().map(|tell| tell::tell(tell, &plan.owner, now)));
     steps
 }

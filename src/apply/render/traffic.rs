@@ -6,9 +6,9 @@ use super::{Kind, Stage, Step, Versions, patch, step};
 use crate::{
     api::{
         http::{Body, Request},
-        traffic::{MARK_PREFIX, print_mark},
+        traffic::{FIELD_MANAGER, MARK_PREFIX, print_mark},
     },
-    decide::plan::{Action, Expose, Lowering, Owner, RouteWeights, SetWeights},
+    decide::plan::{Action, Expose, Lowering, Owner, Release, RouteWeights, SetWeights},
     domain::Key,
 };
 
@@ -47,6 +47,17 @@ fn set_weights(set: &SetWeights, owner: &Owner, versions: &Versions) -> Request 
         operations.push(clear(owner));
     }
     send(&set.virtual_service, operations, versions)
+}
+
+/// Takes our entry out of managedFields: of this very version, so that the index is still that of the entry.
+pub(super) fn release(release: &Release, versions: &Versions) -> Request {
+    let at = format!("/metadata/managedFields/{}", release.entry);
+    let operations = vec![
+        json!({ "op": "test", "path": format!("{at}/manager"), "value": FIELD_MANAGER }),
+        json!({ "op": "remove", "path": at }),
+        on_version(&release.resource_version),
+    ];
+    send(&release.virtual_service, operations, versions)
 }
 
 /// Sets each weight, provided that the route and the destination are still the ones that were looked at.

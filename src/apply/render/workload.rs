@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Kind, Stage, Step, controlled_by, create, delete, patch, step};
+use super::{Kind, Stage, Step, Versions, controlled_by, create, delete, patch, step, traffic};
 use crate::{
     api::{
         http::{Body, Request},
@@ -38,7 +38,7 @@ pub(super) fn prepare(prepare: &Prepare, owner: &Owner) -> Step {
     step(Stage::Prepare, action, request)
 }
 
-pub(super) fn retire(retire: &Retire, owner: &Owner) -> Step {
+pub(super) fn retire(retire: &Retire, owner: &Owner, versions: &Versions) -> Step {
     let namespace = &owner.key.namespace;
     let (action, request) = match retire {
         Retire::ScaleDown(scale) => (Action::Scale(scale.replica_set.clone()), scale_down(namespace, scale)),
@@ -50,6 +50,7 @@ pub(super) fn retire(retire: &Retire, owner: &Owner) -> Step {
             let preconditions = json!({ "uid": uid.0 });
             (Action::DeleteRun(name.clone()), delete(Kind::AnalysisRun, namespace, name, preconditions))
         }
+        Retire::Release(release) => (Action::Release, traffic::release(release, versions)),
     };
     step(Stage::Retire, action, request)
 }

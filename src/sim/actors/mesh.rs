@@ -212,7 +212,7 @@ fn branches(store: &Store, key: &Key, route: &Value) -> Option<Vec<Branch>> {
             endpoints: known_endpoints(store, &key.namespace, host, subset),
         });
     }
-    let total: i64 = branches.iter().map(|branch| branch.weight).sum();
+    let total = branches.iter().fold(0, |sum: i64, branch| sum.saturating_add(branch.weight));
     (branches.is_empty() || total > 0).then_some(branches)
 }
 
@@ -291,7 +291,7 @@ fn subset_labels(store: &Store, namespace: &str, host: &str, name: &str, subset:
 
 /// The branches as parts of all requests, by what lives at their ends.
 fn shares(store: &Store, branches: &[Branch]) -> Vec<Share> {
-    let total: i64 = branches.iter().map(|branch| branch.weight).sum();
+    let total = branches.iter().fold(0, |sum: i64, branch| sum.saturating_add(branch.weight));
     let mut found: BTreeMap<(String, String, String, bool), f64> = BTreeMap::new();
     for branch in branches.iter().filter(|branch| branch.weight > 0) {
         let part = branch.weight as f64 / total as f64;

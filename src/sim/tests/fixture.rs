@@ -90,7 +90,7 @@ impl Shop {
     }
 
     fn last_plan(&self) -> String {
-        let Some((at, plan)) = self.controller.plans.last() else { return String::new() };
+        let Some((at, plan)) = self.controller.last.as_ref() else { return String::new() };
         let write = plan.memory.rollout.as_ref();
         let status = write.map(|write| crate::api::status::patch(&write.old, &write.new));
         let rest = (&plan.shed, &plan.prepare, &plan.expose, &plan.retire, &plan.wake, &plan.report);

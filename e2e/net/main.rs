@@ -1,0 +1,74 @@
+//! Ten thousand schedules, and the planted mistakes that they must find.
+//!
+//!     cargo test --test net                              what ./e2e/run runs
+//!     cargo test --test net -- seeds FROM TO             these schedules
+//!     cargo test --test net -- seed N                    one schedule, shrunk where it fails
+#![expect(clippy::print_stdout, reason = "the report is its output")]
+
+use serin::sim::net::{Cover, Script, draw, play, shrink};
+
+fn main() -> std::process::ExitCode {
+    std::panic::set_hook(Box::new(|panic| println!("# {panic}")));
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let failed = match words.as_slice() {
+        ["seed", seed] => one(seed.parse().unwrap_or(0)),
+        ["script", path] => script(path),
+        ["seeds", from, to] => many(from.parse().unwrap_or(0), to.parse().unwrap_or(0)),
+        _ => many(0, 10_000),
+    };
+    std::process::ExitCode::from(u8::from(failed > 0))
+}
+
+fn first_law(script: &Script) -> Option<String> {
+    play(script, None).violations.first().map(|violation| violation.law.to_string())
+}
+
+fn one(seed: u64) -> usize {
+    let script = draw(seed);
+    let Some(law) = first_law(&script) else {
+        println!("{script}\nseed {seed}: all laws hold");
+        return 0;
+    };
+    let short = shrink(&script, |script| first_law(script).as_ref() == Some(&law));
+    println!("{short}");
+    for violation in play(&short, None).violations {
+        println!("# {violation}");
+    }
+    1
+}
+
+fn script(path: &str) -> usize {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    match text.parse::<Script>() {
+        Ok(script) => {
+            let played = play(&script, None);
+            played.story.iter().for_each(|line| println!("{line}"));
+            played.violations.iter().for_each(|violation| println!("# {violation}"));
+            println!("lasted {}", played.lasted);
+            played.violations.len()
+        }
+        Err(error) => {
+            println!("{error}");
+            1
+        }
+    }
+}
+
+fn many(from: u64, to: u64) -> usize {
+    let mut cover = Cover::default();
+    let mut failed = 0;
+    for seed in from..to {
+        let played = play(&draw(seed), None);
+        if let Some(violation) = played.violations.first() {
+            failed += 1;
+            println!("seed {seed}: {violation}");
+        }
+        cover.add(played.cover);
+    }
+    for (kind, hits) in &cover.hits {
+        println!("{hits:7} {kind}");
+    }
+    println!("{} schedules, {} triples, {failed} failed", to - from, cover.triples.len());
+    failed
+}

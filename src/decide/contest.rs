@@ -1,0 +1,143 @@
+//! Other hands on the weights. A raise is cut at once, whoever made it. A lowering is put back three times within five
+//! minutes; then it is respected, and somebody has to say who steers.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    course::Course,
+    facts::Facts,
+    memory::ConditionStatus,
+    observed::{Side, VirtualService},
+    plan::Action,
+    record::{Reassert, Record},
+    report::{Stage, Wait},
+};
+use crate::domain::Weight;
+
+/// The condition's type, and the events' reason.
+pub(super) const KIND: &str = "TrafficContested";
+/// How often a weight is put back within `WINDOW` before the other hand is respected.
+const TRIES: usize = 3;
+/// A tool that applies Git does so every few minutes at the most; a person tries again within one.
+const WINDOW: Duration = Duration::from_secs(300);
+
+/// What other hands did, and what is done about it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Contest {
+    /// A raise in this pass puts back what somebody has lowered.
+    pub(super) is_reassert: bool,
+    /// The other hand is respected: nothing is raised.
+    pub(super) is_held: bool,
+    /// When the next try is due, while held.
+    pub(super) again: Option<Timestamp>,
+    /// Somebody wrote within the window.
+    is_recent: bool,
+    /// Who wrote; empty where nobody knows.
+    by: String,
+}
+
+pub(super) fn look(facts: &Facts<'_>, course: &Course) -> Contest {
+    let Some(service) = &facts.observed.virtual_service else { return Contest::default() };
+    let recent: Vec<&Reassert> = recent(facts).collect();
+    let is_contested =
+        facts.memory.condition(KIND).is_some_and(|condition| condition.status == ConditionStatus::True);
+    let is_lowered = is_lowered(facts, service);
+    let is_in_play = course.stage == Stage::Canary && (is_lowered || is_contested);
+    let is_spent = recent.len() >= TRIES;
+    let is_below = facts.live() < facts.spec.weight_at(course.cursor);
+    let oldest = recent.iter().rev().nth(TRIES - 1).map(|last| facts.after(last.at, WINDOW));
+    let known = recent.last().map(|last| last.by.clone()).unwrap_or_default();
+    Contest {
+        is_reassert: is_in_play && !is_spent,
+        is_held: is_in_play && is_spent && is_below,
+        again: oldest.filter(|at| *at > facts.now),
+        is_recent: !recent.is_empty(),
+        by: service.last_writer.clone().filter(|_| is_lowered).unwrap_or(known),
+    }
+}
+
+fn recent<'a>(facts: &Facts<'a>) -> impl Iterator<Item = &'a Reassert> {
+    let all = facts.observed.record.iter().flat_map(|record| &record.reasserts);
+    // One that lies in the future was noted before the clock was set back: it counts for nothing.
+    all.filter(|one| one.at <= facts.now && facts.now < facts.after(one.at, WINDOW))
+}
+
+/// The canary has less than when the status was written, and it was not us who took it.
+fn is_lowered(facts: &Facts<'_>, service: &VirtualService) -> bool {
+    let canary = facts.exposure.leads_to(Side::Canary);
+    let booked = facts.memory.weights.as_ref().map(|weights| &weights.canary);
+    let is_less = booked
+        .is_some_and(|booked| booked.hash.is_some() && booked.hash.as_ref() == canary && facts.live() < booked.weight);
+    is_less && service.last_writer.is_some() && !(service.is_last_written_by_us && has_shed(facts))
+}
+
+/// Whether a shed of ours may be among the writes of the last second.
+fn has_shed(facts: &Facts<'_>) -> bool {
+    let age = |at: Timestamp| facts.now.duration_since(at).as_secs();
+    // After a restart nobody knows: then it counts as ours, which costs a try and no more.
+    let is_young = age(facts.observed.exposure.since) < 2;
+    is_young || facts.observed.last.iter().any(|last| last.action == Action::Shed && age(last.at) < 2)
+}
+
+/// The record's list with the one that this pass adds.
+pub(super) fn note(facts: &Facts<'_>, course: &Course, target: Weight, record: &mut Record) {
+    let live = facts.live();
+    let Some(service) = facts.observed.virtual_service.as_ref() else { return };
+    if !course.contest.is_reassert || target <= live {
+        return;
+    }
+    record.reasserts.push(Reassert {
+        at: super::conditions::whole_second(facts.now),
+        virtual_service: service.key.name.clone(),
+        found: live,
+        set: target,
+        by: super::conditions::bounded(&course.contest.by, 128),
+    });
+    let surplus = record.reasserts.len().saturating_sub(Record::KEPT_REASSERTS);
+    record.reasserts.drain(..surplus);
+}
+
+impl Contest {
+    /// The condition's status and message, where it is to be written.
+    pub(super) fn condition(&self, facts: &Facts<'_>) -> Option<(ConditionStatus, String)> {
+        if self.is_held {
+            return Some((ConditionStatus::True, self.message(facts)));
+        }
+        let was = facts.memory.condition(KIND).is_some_and(|old| old.status == ConditionStatus::True);
+        let is_over = was && !self.is_recent;
+        is_over.then(|| (ConditionStatus::False, "Nobody else has lowered the weight for 5 minutes".to_owned()))
+    }
+
+    /// What to tell in an event, where this pass acts on another hand.
+    pub(super) fn event(&self, facts: &Facts<'_>, target: Weight, is_cut: bool) -> Option<String> {
+        let live = facts.live();
+        if is_cut {
+            let by = facts.observed.virtual_service.as_ref().and_then(|service| service.last_writer.as_deref());
+            return Some(format!("{} raised the canary's weight to {live} %: cut to {target} %", named(by.unwrap_or_default())));
+        }
+        let is_put_back = self.is_reassert && target > live;
+        is_put_back.then(|| format!("{} lowered the canary's weight to {live} %: put back to {target} %", named(&self.by)))
+    }
+
+    /// What is waited for.
+    pub(super) fn wait(&self) -> Option<Wait> {
+        self.is_held.then_some(Wait::Contest)
+    }
+
+    fn message(&self, facts: &Facts<'_>) -> String {
+        let name = facts.observed.virtual_service.as_ref().map(|service| service.key.name.as_str()).unwrap_or_default();
+        format!(
+            "{by} keeps lowering the canary's weight in VirtualService `{name}`: the rollout holds at what it left and \
+             tries again each 5 minutes. To end this, let it ignore the weights. Argo CD: `ignoreDifferences` with \
+             jqPathExpressions `.spec.http[].route[].weight` and the sync option RespectIgnoreDifferences=true. Flux: \
+             `spec.ignore` with these paths in the Kustomization. Or abort the rollout",
+            by = named(&self.by),
+        )
+    }
+}
+
+fn named(by: &str) -> String {
+    if by.is_empty() { "Somebody else".to_owned() } else { format!("`{by}`") }
+}

@@ -1,0 +1,19 @@
+//! The net: schedules from seeds, in which anything may happen to a rollout at any moment, judged at every step.
+//!
+//! ```text
+//! seed -> draw -> Script -> play (World, Direct, events) -> Oracle -> violations -> shrink -> a script to keep
+//! ```
+
+mod cover;
+mod draw;
+mod hand;
+mod script;
+mod shop;
+mod shrink;
+mod stage;
+
+pub use cover::Cover;
+pub use draw::{Dice, draw};
+pub use script::{Event, Script, Setup, StepOf, Timed, Unreadable};
+pub use shrink::shrink;
+pub use stage::{Played, play};

@@ -1,0 +1,458 @@
+//! The judge of the world: what is written, by whom, in which order, and what is served.
+//!
+//! It reads objects and requests only, by its own reading of the API, and shares no code with the decisions. A law
+//! is broken when what the controller *knew* forbade what it *did*: what a silent watch had not told yet excuses,
+//! its own writes never do.
+
+mod ending;
+mod story;
+mod view;
+mod writes;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use self::view::{Rollout, Run, Set, Split};
+use super::{
+    store::{Key as At, Resource},
+    world::{Logged, World},
+};
+use crate::{api::http::Method, domain::Key};
+
+/// What must hold. The numbers are those of the list that the project keeps of incidents in public.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::Display, strum::EnumIter)]
+pub enum Law {
+    /// Pods that a live route may still lead to are not scaled below what it needs.
+    I1,
+    /// Traffic moves to stable only as far as stable can carry it.
+    I2,
+    /// At every write each side with weight leads to ready pods of a version that may have it.
+    I3,
+    /// An abort takes the traffic away first.
+    I4,
+    /// An abort where nothing is under way does nothing.
+    I5,
+    /// Stable is never scaled below what the Rollout asks for.
+    I6,
+    /// Weights are within 0 to 100 and add up to 100.
+    I7,
+    /// Weights are only what the steps say.
+    I8,
+    /// What can go on goes on, and what is done rests.
+    I9,
+    /// Measurements are made when they are due.
+    I10,
+    /// What can do harm on an old view carries the version that it was decided on.
+    I11,
+    /// No object makes the controller panic.
+    I13,
+    /// Of the user's objects only weights, labels of selection and the mark are changed.
+    I14,
+    /// A weight that somebody else raised is cut within a second; one lowered by hand is respected in the end.
+    I15,
+    /// After completion nothing of the user's routes is owned.
+    I16,
+    /// Steps and promotions are earned: by weight, time, and a good verdict for every analysis.
+    I18,
+    /// An abort stays until somebody takes it back.
+    I19,
+    /// Statuses stay small.
+    I20,
+    /// Traffic returns only to a version that was promoted once.
+    I21,
+    /// A pod template has one ReplicaSet.
+    OneReplicaSet,
+    /// A rejected version is reverted in Git at most once.
+    OneRevert,
+    /// The controller's own check of its plans found something.
+    Plan,
+}
+
+/// A law that was broken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Violation {
+    pub law: Law,
+    pub at: Timestamp,
+    /// The objects and what was seen.
+    pub detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}: {}", self.law, self.at, self.detail)
+    }
+}
+
+/// One version of an object.
+#[derive(Clone, Debug)]
+struct Version {
+    rv: u64,
+    /// Written by the controller.
+    ours: bool,
+    /// The controller saw the answer to its write.
+    answered: bool,
+    object: Option<Arc<Value>>,
+}
+
+/// Who carried how much, from a moment on.
+#[derive(Clone, Debug)]
+struct Config {
+    at: Timestamp,
+    rv: u64,
+    ours: bool,
+    kind: Resource,
+    split: Split,
+    canary: Option<String>,
+    stable: Option<String>,
+}
+
+/// What the controller knew when it made the plan that it carries out.
+#[derive(Clone, Debug, Default)]
+struct Pass {
+    seen: BTreeMap<Resource, u64>,
+    began: u64,
+    /// It knew of an abort and of traffic that goes to the aborted version.
+    must_shed: bool,
+    wrote: bool,
+    /// It has taken all of the traffic away itself.
+    has_shed: bool,
+    /// A request to the VirtualService failed in it.
+    shed_failed: bool,
+    clock: Timestamp,
+}
+
+/// A write as the laws see it.
+struct Write<'a> {
+    logged: &'a Logged,
+    at: &'a At,
+    before: Option<&'a Value>,
+    after: Option<&'a Value>,
+}
+
+/// The judge of one Rollout's world.
+pub struct Oracle {
+    key: Key,
+    names: Names,
+    delay: SignedDuration,
+    now: Timestamp,
+    upto: u64,
+    read: u64,
+    versions: BTreeMap<(Resource, At), Vec<Version>>,
+    configs: Vec<Config>,
+    pass: Pass,
+    /// Versions that were promoted, by hash.
+    promoted: BTreeSet<String>,
+    /// When the present update, or its last retry, began.
+    began_at: u64,
+    reverts: BTreeMap<String, u32>,
+    /// Since when a weight above what is permitted has been known.
+    excess: Option<Timestamp>,
+    foreign_weights: Option<Timestamp>,
+    reasserts: Vec<Timestamp>,
+    /// Steps of the present update that a person skipped.
+    skipped: BTreeSet<usize>,
+    pub violations: Vec<Violation>,
+}
+
+/// Names of the objects around the Rollout.
+#[derive(Clone, Debug)]
+pub struct Names {
+    pub virtual_service: String,
+    pub canary: String,
+    pub stable: String,
+}
+
+const JUDGED: [Resource; 7] = [
+    Resource::Rollouts,
+    Resource::ReplicaSets,
+    Resource::Services,
+    Resource::VirtualServices,
+    Resource::AnalysisRuns,
+    Resource::RolloutRecords,
+    Resource::SelfHeals,
+];
+
+/// What a watch, a pass and a request may take beside all latencies of the script.
+const AT_ONCE: SignedDuration = SignedDuration::from_secs(1);
+
+impl Oracle {
+    /// A judge who has seen nothing yet. `delay` is how long the data plane may lag behind.
+    pub fn new(key: Key, names: Names, delay: Duration, now: Timestamp) -> Self {
+        Self {
+            key,
+            names,
+            delay: SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX),
+            now,
+            upto: 0,
+            read: 0,
+            versions: BTreeMap::new(),
+            configs: vec![],
+            pass: Pass::default(),
+            promoted: BTreeSet::new(),
+            began_at: 0,
+            reverts: BTreeMap::new(),
+            excess: None,
+            foreign_weights: None,
+            reasserts: vec![],
+            skipped: BTreeSet::new(),
+            violations: vec![],
+        }
+    }
+
+    fn broken(&mut self, law: Law, detail: String) {
+        let is_known = self.violations.iter().any(|known| known.law == law && known.detail == detail);
+        if !is_known {
+            self.violations.push(Violation { law, at: self.now, detail });
+        }
+    }
+
+    /// A plan was made with what `seen` had told, at this time of the controller's clock.
+    pub fn planned(&mut self, world: &World, seen: &BTreeMap<Resource, u64>, clock: Timestamp) {
+        self.look(world);
+        self.pass = Pass { seen: seen.clone(), began: self.upto, clock, ..Pass::default() };
+        let aborted = self.rollout().is_some_and(|rollout| {
+            rollout.abort && !rollout.is_promoted() && !rollout.stable.is_empty() && !rollout.promote_full
+        });
+        let canary = self.selected(&self.names.canary.clone());
+        let is_current = self.rollout().is_some_and(|rollout| canary.as_ref() == Some(&rollout.current));
+        self.pass.must_shed = aborted && is_current && self.split().is_some_and(|split| split.canary > 0);
+    }
+
+    /// The controller's process ended: nobody is to be blamed for what is not done now.
+    pub fn is_down(&mut self) {
+        self.excess = None;
+    }
+
+    /// Judges everything that happened since the last look.
+    pub fn look(&mut self, world: &World) {
+        self.now = world.now();
+        let logged = self.new_requests(world);
+        let mut changes = vec![];
+        for kind in JUDGED {
+            let new = world.store().changes_after(kind, self.upto).into_iter().flatten();
+            changes.extend(new.map(|change| (change.rv, kind, change.clone())));
+        }
+        changes.sort_by_key(|(rv, ..)| *rv);
+        self.upto = world.store().version();
+        for (rv, kind, change) in changes {
+            let author = logged.iter().find(|logged| logged.rv == rv && is_write(logged));
+            let ours = author.is_some_and(|logged| logged.point.actor == "controller");
+            let answered = author.is_some_and(|logged| (200..300).contains(&logged.status));
+            let version =
+                Version { rv, ours, answered, object: change.after.as_ref().map(Arc::clone) };
+            if let (true, Some(logged)) = (ours, author) {
+                let before = change.before.as_deref();
+                let write = Write { logged, at: &change.key, before, after: change.after.as_deref() };
+                self.judge(kind, &write);
+            } else {
+                self.foreign(kind, change.before.as_deref(), change.after.as_deref());
+            }
+            self.versions.entry((kind, change.key)).or_default().push(version);
+            self.note_config(kind, rv, ours);
+        }
+        self.requests(&logged);
+        self.forget();
+        self.excess();
+    }
+
+    fn new_requests(&mut self, world: &World) -> Vec<Logged> {
+        let all = world.forgotten() + u64::try_from(world.log().len()).unwrap_or(0);
+        let new = usize::try_from(all.saturating_sub(self.read)).unwrap_or(0);
+        self.read = all;
+        let mut logged: Vec<Logged> = world.log().rev().take(new).cloned().collect();
+        logged.reverse();
+        logged
+    }
+
+    fn judge(&mut self, kind: Resource, write: &Write<'_>) {
+        match kind {
+            Resource::VirtualServices if write.at.name == self.names.virtual_service => self.weights(write),
+            Resource::Services => self.switched(write),
+            Resource::ReplicaSets => self.sized(write),
+            Resource::Rollouts if write.at.name == self.key.name => self.remembered(write),
+            Resource::AnalysisRuns => self.run(write),
+            Resource::SelfHeals => self.reverted(write),
+            _ => {}
+        }
+    }
+
+    /// What somebody else changed.
+    fn foreign(&mut self, kind: Resource, before: Option<&Value>, after: Option<&Value>) {
+        if kind == Resource::VirtualServices && before.map(view::weights) != after.map(view::weights) {
+            self.foreign_weights = Some(self.now);
+        }
+        if kind == Resource::Rollouts
+            && let (Some(before), Some(after)) = (before, after)
+        {
+            let (before, after) = (Rollout::read(before), Rollout::read(after));
+            if before.abort && !after.abort {
+                self.began_at = self.upto;
+                self.skipped.clear();
+            }
+            let (from, to) = (before.index.unwrap_or(0), after.index.unwrap_or(0));
+            self.skipped.extend(from..to);
+        }
+    }
+
+    /// The requests themselves: the first one of a pass that must shed, and refusals.
+    fn requests(&mut self, logged: &[Logged]) {
+        for one in logged.iter().filter(|one| one.point.actor == "controller" && one.method != Method::Get) {
+            let is_route = one.path.contains("/virtualservices/");
+            if self.pass.must_shed && !self.pass.wrote && !is_route {
+                let detail = format!("{} before the traffic was taken away", one.point);
+                self.broken(Law::I4, detail);
+            }
+            self.pass.wrote = true;
+            if is_route && !(200..300).contains(&one.status) {
+                self.pass.shed_failed = true;
+                self.excess = None;
+            }
+        }
+    }
+
+    /// The newest version of an object that the controller knew when its plan was made.
+    fn known(&self, kind: Resource, namespace: &str, name: &str) -> Option<&Arc<Value>> {
+        let seen = self.pass.seen.get(&kind).copied().unwrap_or(0);
+        let known = |version: &&Version| {
+            version.rv <= seen || (version.ours && version.answered && version.rv <= self.pass.began)
+        };
+        self.newest(kind, namespace, name, known)
+    }
+
+    /// The same with what the plan itself has written so far.
+    fn known_now(&self, kind: Resource, namespace: &str, name: &str) -> Option<&Arc<Value>> {
+        let seen = self.pass.seen.get(&kind).copied().unwrap_or(0);
+        self.newest(kind, namespace, name, |version| version.rv <= seen || (version.ours && version.answered))
+    }
+
+    fn newest(
+        &self,
+        kind: Resource,
+        namespace: &str,
+        name: &str,
+        is_known: impl Fn(&&Version) -> bool,
+    ) -> Option<&Arc<Value>> {
+        let versions = self.versions.get(&(kind, At::new(namespace, name)))?;
+        versions.iter().rev().find(is_known)?.object.as_ref()
+    }
+
+    fn live(&self, kind: Resource, name: &str) -> Option<&Arc<Value>> {
+        self.newest(kind, &self.key.namespace, name, |_| true)
+    }
+
+    /// The Rollout as known, with what the plan has written so far.
+    fn rollout(&self) -> Option<Rollout> {
+        self.known_now(Resource::Rollouts, &self.key.namespace, &self.key.name).map(|object| Rollout::read(object))
+    }
+
+    fn split(&self) -> Option<Split> {
+        let object = self.known(Resource::VirtualServices, &self.key.namespace, &self.names.virtual_service)?;
+        Split::read(object, &self.names.canary, &self.names.stable)
+    }
+
+    fn live_split(&self) -> Option<Split> {
+        let object = self.live(Resource::VirtualServices, &self.names.virtual_service)?;
+        Split::read(object, &self.names.canary, &self.names.stable)
+    }
+
+    /// The hash that a Service selects, as known.
+    fn selected(&self, service: &str) -> Option<String> {
+        let object = self.known(Resource::Services, &self.key.namespace, service)?;
+        view::selected(object).map(str::to_owned)
+    }
+
+    fn live_selected(&self, service: &str) -> Option<String> {
+        self.live(Resource::Services, service).and_then(|object| view::selected(object)).map(str::to_owned)
+    }
+
+    /// Every ReplicaSet of a hash, as known.
+    fn known_available(&self, hash: &str) -> i64 {
+        let names = self.versions.keys().filter(|(kind, _)| *kind == Resource::ReplicaSets).map(|(_, at)| at);
+        let sets = names.filter_map(|at| self.known(Resource::ReplicaSets, &at.namespace, &at.name));
+        sets.map(|object| Set::read(object)).filter(|set| set.hash == hash).map(|set| set.available).max().unwrap_or(0)
+    }
+
+    fn live_sets(&self) -> impl Iterator<Item = (&str, Set)> {
+        let of_kind = self.versions.iter().filter(|((kind, _), _)| *kind == Resource::ReplicaSets);
+        of_kind.filter_map(|((_, at), versions)| {
+            Some((at.name.as_str(), Set::read(versions.last()?.object.as_ref()?)))
+        })
+    }
+
+    fn known_runs(&self) -> Vec<(u64, Run)> {
+        let of_kind = self.versions.iter().filter(|((kind, _), _)| *kind == Resource::AnalysisRuns);
+        let known = of_kind.filter_map(|((_, at), versions)| {
+            let object = self.known_now(Resource::AnalysisRuns, &at.namespace, &at.name)?;
+            Some((versions.first()?.rv, Run::read(object)))
+        });
+        known.collect()
+    }
+
+    /// Keeps who carries what from now on.
+    fn note_config(&mut self, kind: Resource, rv: u64, ours: bool) {
+        if kind != Resource::VirtualServices && kind != Resource::Services {
+            return;
+        }
+        let config = Config {
+            at: self.now,
+            rv,
+            ours,
+            kind,
+            split: self.live_split().unwrap_or_default(),
+            canary: self.live_selected(&self.names.canary),
+            stable: self.live_selected(&self.names.stable),
+        };
+        self.configs.push(config);
+    }
+
+    /// The largest share that may reach pods of `hash` by a configuration that was in force within the delay and that
+    /// the controller knew of (its own writes always count).
+    fn lingering(&self, hash: &str) -> i64 {
+        let seen = |kind: Resource| self.pass.seen.get(&kind).copied().unwrap_or(0);
+        let is_known = |config: &&Config| config.ours || config.rv <= seen(config.kind);
+        let known: Vec<&Config> = self.configs.iter().filter(is_known).collect();
+        let horizon = self.now.saturating_sub(self.delay).unwrap_or(Timestamp::MIN);
+        // One that ended (was followed by another) at or before the horizon is over.
+        let ends = known.iter().skip(1).map(|config| Some(config.at)).chain([None]);
+        let in_force = known.iter().zip(ends).filter(|(_, end)| end.is_none_or(|end| end > horizon));
+        in_force.map(|(config, _)| config.share_of(hash)).max().unwrap_or(0)
+    }
+
+    /// What nobody asks for any more.
+    fn forget(&mut self) {
+        let horizon = self.now.saturating_sub(self.delay).unwrap_or(Timestamp::MIN);
+        let old = self.configs.iter().rposition(|config| config.at < horizon).unwrap_or(0);
+        // Configurations that a silent watch has not told of still matter; 64 are far more than there are of those.
+        self.configs.drain(..old.saturating_sub(64));
+        for versions in self.versions.values_mut() {
+            let seen = self.pass.seen.values().min().copied().unwrap_or(0);
+            let keep = versions.iter().rposition(|version| version.rv <= seen).unwrap_or(0);
+            if keep > 32 {
+                versions.drain(1..keep);
+            }
+        }
+    }
+}
+
+impl Config {
+    /// The share that reaches pods of `hash`; a Service without a hash reaches every version.
+    fn share_of(&self, hash: &str) -> i64 {
+        let part = |to: &Option<String>, share: i64| match to {
+            Some(other) if other != hash => 0,
+            Some(_) | None => share,
+        };
+        (part(&self.canary, self.split.canary) + part(&self.stable, self.split.stable)).min(100)
+    }
+}
+
+/// A request that may have changed something.
+fn is_write(logged: &Logged) -> bool {
+    logged.method != Method::Get && ((200..300).contains(&logged.status) || logged.status == 0 || logged.status == 504)
+}
