@@ -61,10 +61,16 @@ fn steps(spoil: fn(&mut Vec<Sent>)) -> Box<dyn Tamper + Send> {
 pub(crate) const ALL: &[Planted] = &[
     Planted { name: "scale-down before shed", make: || Box::new(scaled_first()) },
     // The verdict is written down before traffic is taken away.
-    Planted { name: "booking before shed", make: || steps(|sent| sent.sort_by_key(|one| one.stage == Stage::Shed)) },
+    Planted {
+        name: "booking before shed",
+        make: || steps(|sent| sent.sort_by_key(|one| one.stage == Stage::Shed)),
+    },
     Planted { name: "raise on a stale read", make: || steps(without_version) },
     // Pods that were asked for are taken for pods that serve.
-    Planted { name: "raise without ready pods", make: || observed(|seen| seen.replica_sets.iter_mut().for_each(|set| set.available = set.replicas)) },
+    Planted {
+        name: "raise without ready pods",
+        make: || observed(|seen| seen.replica_sets.iter_mut().for_each(|set| set.available = set.replicas)),
+    },
     Planted { name: "abort forgotten on restart", make: || observed(abort_forgotten) },
     Planted { name: "promotion without a verdict", make: || observed(no_analysis) },
     Planted { name: "service switched after the final weight flip", make: || observed(switched_late) },
@@ -77,14 +83,28 @@ pub(crate) const ALL: &[Planted] = &[
     // The stable side keeps what the canary gets.
     Planted { name: "weights that do not add up", make: || steps(stable_keeps) },
     // A weight that somebody raised is left alone.
-    Planted { name: "foreign raise not cut", make: || plan(|_, plan| plan.shed.weights = plan.shed.weights.take().filter(|shed| shed.why != ShedReason::AboveCeiling)) },
+    Planted {
+        name: "foreign raise not cut",
+        make: || {
+            plan(|_, plan| {
+                plan.shed.weights =
+                    plan.shed.weights.take().filter(|shed| shed.why != ShedReason::AboveCeiling)
+            })
+        },
+    },
     Planted { name: "no next look", make: || plan(|_, plan| plan.wake = None) },
     Planted { name: "pauses cut short", make: || observed(short_pauses) },
     // Status written over whatever is there.
     Planted { name: "status without a version", make: || steps(status_without_version) },
-    Planted { name: "hands not respected", make: || observed(|seen| seen.record.iter_mut().for_each(|record| record.reasserts.clear())) },
+    Planted {
+        name: "hands not respected",
+        make: || observed(|seen| seen.record.iter_mut().for_each(|record| record.reasserts.clear())),
+    },
     // The routes stay ours for ever.
-    Planted { name: "routes never given back", make: || plan(|_, plan| plan.retire.retain(|one| !matches!(one, Retire::Release(_)))) },
+    Planted {
+        name: "routes never given back",
+        make: || plan(|_, plan| plan.retire.retain(|one| !matches!(one, Retire::Release(_)))),
+    },
 ];
 
 /// The canary is sized down by the first request of the plan that sheds.

@@ -288,7 +288,11 @@ pub(super) fn deletions(facts: &Facts<'_>, course: &Course, analyses: &Analyses<
         // The present version is not gone when somebody has deleted its ReplicaSet: another one is made.
         let is_orphan = looked.owned.hash.is_none()
             || looked.owned.hash != facts.memory.current
-                && !facts.observed.replica_sets.iter().any(|set| Some(&set.hash) == looked.owned.hash.as_ref());
+                && !facts
+                    .observed
+                    .replica_sets
+                    .iter()
+                    .any(|set| Some(&set.hash) == looked.owned.hash.as_ref());
         let (kept, limit) = match looked.owned.run.status.phase.verdict() {
             Some(Verdict::Successful) => (&mut good, facts.spec.successful_runs),
             Some(Verdict::Failed | Verdict::Error | Verdict::Inconclusive) | None => {

@@ -160,6 +160,8 @@ pub struct Oracle {
     reasserts: Vec<Timestamp>,
     /// Steps of the present update that a person skipped.
     skipped: BTreeSet<usize>,
+    /// Nothing in the schedule keeps measurements from being made in time.
+    pub is_punctual: bool,
     pub violations: Vec<Violation>,
 }
 
@@ -205,6 +207,7 @@ impl Oracle {
             is_lowered: false,
             reasserts: vec![],
             skipped: BTreeSet::new(),
+            is_punctual: false,
             violations: vec![],
         }
     }
@@ -248,8 +251,7 @@ impl Oracle {
             let author = logged.iter().find(|logged| logged.rv == rv && is_write(logged));
             let ours = author.is_some_and(|logged| logged.point.actor == "controller");
             let answered = author.is_some_and(|logged| (200..300).contains(&logged.status));
-            let version =
-                Version { rv, ours, answered, object: change.after.as_ref().map(Arc::clone) };
+            let version = Version { rv, ours, answered, object: change.after.as_ref().map(Arc::clone) };
             if let (true, Some(logged)) = (ours, author) {
                 let before = change.before.as_deref();
                 let write = Write { logged, at: &change.key, before, after: change.after.as_deref() };
@@ -275,14 +277,19 @@ impl Oracle {
     }
 
     fn judge(&mut self, kind: Resource, write: &Write<'_>) {
-        match kind {
-            Resource::VirtualServices if write.at.name == self.names.virtual_service => self.weights(write),
-            Resource::Services => self.switched(write),
-            Resource::ReplicaSets => self.sized(write),
-            Resource::Rollouts if write.at.name == self.key.name => self.remembered(write),
-            Resource::AnalysisRuns => self.run(write),
-            Resource::SelfHeals => self.reverted(write),
-            _ => {}
+        let name = &write.at.name;
+        if kind == Resource::VirtualServices && *name == self.names.virtual_service {
+            self.weights(write);
+        } else if kind == Resource::Services {
+            self.switched(write);
+        } else if kind == Resource::ReplicaSets {
+            self.sized(write);
+        } else if kind == Resource::Rollouts && *name == self.key.name {
+            self.remembered(write);
+        } else if kind == Resource::AnalysisRuns {
+            self.run(write);
+        } else if kind == Resource::SelfHeals {
+            self.reverted(write);
         }
     }
 
@@ -292,7 +299,8 @@ impl Oracle {
             && view::weights(before) != view::weights(after)
         {
             self.foreign_weights = Some(self.now);
-            let canary = |object| Split::read(object, &self.names.canary, &self.names.stable).map(|it| it.canary);
+            let canary =
+                |object| Split::read(object, &self.names.canary, &self.names.stable).map(|it| it.canary);
             self.is_lowered |= canary(after) < canary(before);
         }
         if kind == Resource::Rollouts
@@ -360,11 +368,13 @@ impl Oracle {
 
     /// The Rollout as known, with what the plan has written so far.
     fn rollout(&self) -> Option<Rollout> {
-        self.known_now(Resource::Rollouts, &self.key.namespace, &self.key.name).map(|object| Rollout::read(object))
+        self.known_now(Resource::Rollouts, &self.key.namespace, &self.key.name)
+            .map(|object| Rollout::read(object))
     }
 
     fn split(&self) -> Option<Split> {
-        let object = self.known(Resource::VirtualServices, &self.key.namespace, &self.names.virtual_service)?;
+        let object =
+            self.known(Resource::VirtualServices, &self.key.namespace, &self.names.virtual_service)?;
         Split::read(object, &self.names.canary, &self.names.stable)
     }
 
@@ -387,7 +397,11 @@ impl Oracle {
     fn known_available(&self, hash: &str) -> i64 {
         let names = self.versions.keys().filter(|(kind, _)| *kind == Resource::ReplicaSets).map(|(_, at)| at);
         let sets = names.filter_map(|at| self.known(Resource::ReplicaSets, &at.namespace, &at.name));
-        sets.map(|object| Set::read(object)).filter(|set| set.hash == hash).map(|set| set.available).max().unwrap_or(0)
+        sets.map(|object| Set::read(object))
+            .filter(|set| set.hash == hash)
+            .map(|set| set.available)
+            .max()
+            .unwrap_or(0)
     }
 
     fn live_sets(&self) -> impl Iterator<Item = (&str, Set)> {
@@ -467,5 +481,6 @@ impl Config {
 
 /// A request that may have changed something.
 fn is_write(logged: &Logged) -> bool {
-    logged.method != Method::Get && ((200..300).contains(&logged.status) || logged.status == 0 || logged.status == 504)
+    logged.method != Method::Get
+        && ((200..300).contains(&logged.status) || logged.status == 0 || logged.status == 504)
 }

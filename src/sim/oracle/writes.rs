@@ -31,11 +31,9 @@ impl Oracle {
             }
         }
         let is_fenced = has_version(&write.logged.body);
-        if new.canary > old.canary || new.stable > old.stable && !is_fenced && new.canary >= old.canary {
-            if !is_fenced {
-                let detail = format!("canary from {} to {} without a resourceVersion", old.canary, new.canary);
-                self.broken(Law::I11, detail);
-            }
+        if new.canary > old.canary && !is_fenced {
+            let detail = format!("canary from {} to {} without a resourceVersion", old.canary, new.canary);
+            self.broken(Law::I11, detail);
         }
         if new.canary > old.canary {
             self.raised(old, new);
@@ -85,11 +83,13 @@ impl Oracle {
             return;
         }
         let runs = self.known_runs();
-        let newest = runs.iter().filter(|(rv, run)| {
-            *rv > self.began_at && run.step.is_none() && run.hash == rollout.current
-        });
+        let newest = runs
+            .iter()
+            .filter(|(rv, run)| *rv > self.began_at && run.step.is_none() && run.hash == rollout.current);
         match newest.max_by_key(|(rv, _)| *rv).map(|(_, run)| run.phase.as_str()) {
-            None => self.broken(Law::I18, format!("{what} without a background analysis since the update began")),
+            None => {
+                self.broken(Law::I18, format!("{what} without a background analysis since the update began"))
+            }
             Some(phase @ ("Failed" | "Error" | "Inconclusive")) => {
                 self.broken(Law::I18, format!("{what} while the background analysis is {phase}"));
             }
@@ -107,7 +107,8 @@ impl Oracle {
         self.reasserts.retain(|at| now.duration_since(*at) < window);
         self.reasserts.push(now);
         if self.reasserts.len() > 3 {
-            let detail = format!("put back to {} for the {}th time in 5 minutes", new.canary, self.reasserts.len());
+            let detail =
+                format!("put back to {} for the {}th time in 5 minutes", new.canary, self.reasserts.len());
             self.broken(Law::I15, detail);
         }
     }
@@ -239,7 +240,8 @@ impl Oracle {
             return None;
         }
         let permitted = if hash != rollout.current || rollout.abort { 0 } else { rollout.weight_of_steps() };
-        (split.canary > permitted).then(|| format!("canary at {} where {permitted} is permitted", split.canary))
+        (split.canary > permitted)
+            .then(|| format!("canary at {} where {permitted} is permitted", split.canary))
     }
 }
 
