@@ -1,7 +1,12 @@
 //! Debian's Prometheus, scraping every address a pod can have.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{Fallible, load::TELEMETRY, node, process::Process, wait};
@@ -15,6 +20,8 @@ const SCRAPE: &str = "500ms";
 pub(crate) struct Prometheus {
     process: Process,
     client: reqwest::Client,
+    /// Prometheus's own log of what it was asked.
+    queries: PathBuf,
 }
 
 impl Prometheus {
@@ -30,7 +37,7 @@ impl Prometheus {
         fs::write(folder.join("pods.json"), serde_json::to_vec(&serde_json::json!([{"targets": targets}]))?)?;
         let mesh = format!("{}:{}", TELEMETRY.0, TELEMETRY.1);
         let config = format!(
-            "global: {{scrape_interval: {SCRAPE}, scrape_timeout: {SCRAPE}}}\n\
+            "global: {{scrape_interval: {SCRAPE}, scrape_timeout: {SCRAPE}, query_log_file: queries.log}}\n\
              scrape_configs:\n\
              - {{job_name: pods, honor_labels: true, file_sd_configs: [{{files: [pods.json]}}]}}\n\
              - {{job_name: mesh, honor_labels: true, static_configs: [{{targets: ['{mesh}']}}]}}\n"
@@ -53,7 +60,7 @@ impl Prometheus {
             },
         )
         .await?;
-        Ok(Self { process, client })
+        Ok(Self { process, client, queries: folder.join("queries.log") })
     }
 
     /// The value of a query that answers with a scalar. NaN is an answer.
@@ -67,6 +74,22 @@ impl Prometheus {
             Some(value) if answer.pointer("/data/resultType") == Some(&"scalar".into()) => Ok(value.parse()?),
             _ => Err(format!("{query}: {answer}").into()),
         }
+    }
+
+    /// When it answered the queries that hold every one of `words`, oldest first, by its own log.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub(crate) fn answered(&self, words: &[&str]) -> Fallible<Vec<Timestamp>> {
+        let mut all = vec![];
+        for line in fs::read_to_string(&self.queries)?.lines() {
+            let entry: Value = serde_json::from_str(line)?;
+            let text = |pointer: &str| entry.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            if words.iter().all(|word| text("/params/query").contains(word)) {
+                all.push(text("/ts").parse()?);
+            }
+        }
+        Ok(all)
     }
 
     /// Fails when it has ended.

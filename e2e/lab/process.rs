@@ -5,8 +5,10 @@ use std::{
     io,
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
+use serin::clock::Clock;
 use tokio::process::{Child, Command};
 
 use crate::Fallible;
@@ -61,6 +63,25 @@ impl Process {
         match self.child.try_wait()? {
             None => Ok(()),
             Some(status) => Err(format!("{} ended ({status}):\n{}", self.name, self.tail(20)).into()),
+        }
+    }
+
+    /// Asks it to end (SIGTERM) as the kubelet does, and waits until it has.
+    ///
+    /// # Errors
+    /// When it takes longer than `limit`, or ends with another status than 0.
+    pub(crate) async fn terminate(&mut self, limit: Duration) -> Fallible {
+        let Some(id) = self.child.id() else { return Err(format!("{} has ended already", self.name).into()) };
+        let asked = Command::new("sh").args(["-c", &format!("kill -TERM {id}")]).status().await?;
+        if !asked.success() {
+            return Err(format!("{}: SIGTERM could not be sent", self.name).into());
+        }
+        let ended = Clock::Wall.timeout(limit, self.child.wait()).await;
+        match ended.ok_or_else(|| format!("{} goes on {} s after SIGTERM", self.name, limit.as_secs()))?? {
+            status if status.success() => Ok(()),
+            status => {
+                Err(format!("{} ended with {status} after SIGTERM:\n{}", self.name, self.tail(20)).into())
+            }
         }
     }
 

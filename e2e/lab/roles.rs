@@ -2,6 +2,8 @@
 
 use std::{path::Path, time::Duration};
 
+use serde_json::Value;
+
 use crate::{
     Fallible, metrics,
     process::Process,
@@ -16,6 +18,10 @@ pub(crate) const GITOPS: &str = "serin-gitops";
 pub(crate) const TRAFFIC_DELAY: Duration = Duration::from_secs(1);
 
 const START: Duration = Duration::from_secs(20);
+/// A third of what the kubelet grants by default.
+const STOP: Duration = Duration::from_secs(10);
+/// The reference controller's, so that the two never act both. The Git role's Lease has the role's own name.
+const CONTROLLER_LEASE: &str = "argo-rollouts-controller-lock";
 
 /// The running roles. They end with this value.
 pub(crate) struct Serin {
@@ -43,13 +49,30 @@ impl Serin {
         self.gitops.alive()
     }
 
-    /// Ends both roles, at once.
+    /// Ends both roles at once, as a crash of the node would.
     ///
     /// # Errors
     /// When the system refuses.
-    pub(crate) async fn stop(mut self) -> Fallible {
+    pub(crate) async fn kill(mut self) -> Fallible {
         self.controller.kill().await?;
         Ok(self.gitops.kill().await?)
+    }
+
+    /// Ends both roles as the kubelet does: each ends by itself with status 0, and gives its Lease back.
+    ///
+    /// # Errors
+    /// When one does not.
+    pub(crate) async fn stop(mut self, stack: &Stack) -> Fallible {
+        self.controller.terminate(STOP).await?;
+        self.gitops.terminate(STOP).await?;
+        for lease in [CONTROLLER_LEASE, GITOPS] {
+            let held = stack.object(SYSTEM, "coordination.k8s.io/v1", "Lease", lease).await?;
+            let holder = held.pointer("/spec/holderIdentity").and_then(Value::as_str).unwrap_or_default();
+            if !holder.is_empty() {
+                return Err(format!("{lease} is still held by {holder} although serin has ended").into());
+            }
+        }
+        Ok(())
     }
 }
 

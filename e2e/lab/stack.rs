@@ -10,7 +10,7 @@ use std::{
 use k8s_openapi::api::{authentication::v1::TokenRequest, core::v1::Namespace, core::v1::ServiceAccount};
 use kube::{
     Api, Client, ResourceExt,
-    api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     core::GroupVersionKind,
 };
 use serde_json::{Value, json};
@@ -21,12 +21,14 @@ use crate::{
     audit::Right,
     control_plane::{self, ControlPlane},
     images::Images,
+    journeys::create_definitions,
     load::{Load, Telemetry, Way},
     metrics::Prometheus,
     node::Node,
     report,
     settings::Settings,
     slack::Slack,
+    wait,
 };
 
 /// The namespace that `deploy/` installs serin into.
@@ -42,6 +44,8 @@ pub(crate) struct Stack {
     pub(crate) images: Arc<Images>,
     pub(crate) mesh: Arc<Telemetry>,
     pub(crate) slack: Slack,
+    /// The API server's warnings when serin's definitions were created.
+    pub(crate) said: Vec<String>,
     /// Kind and name of a role, and the right that is left out of it wherever it is applied.
     pub(crate) withheld: Mutex<Option<((String, String), Right)>>,
     _node: Node,
@@ -60,9 +64,7 @@ impl Stack {
         let admin = control_plane.admin.clone();
         let mut kubectl = Applier::new(admin.clone(), "kubectl");
         kubectl.file(&settings.programs.join("istio-crds.yaml"), "").await?;
-        for file in yaml_files(&settings.root.join("crds"))? {
-            kubectl.file(&file, "").await?;
-        }
+        let said = create_definitions(&admin, &settings.root).await?;
         for file in identity(&settings.root)? {
             kubectl.file(&file, SYSTEM).await?;
         }
@@ -70,7 +72,7 @@ impl Stack {
         let node = Node::start(admin, images.clone()).await?;
         let mesh = Arc::new(Telemetry::default());
         mesh.clone().serve().await?;
-        let slack = Slack::start().await?;
+        let slack = Slack::start(folder.join("slack.json")).await?;
         Ok(Self {
             settings,
             folder,
@@ -79,6 +81,7 @@ impl Stack {
             images,
             mesh,
             slack,
+            said,
             withheld: Mutex::default(),
             _node: node,
         })
@@ -110,6 +113,26 @@ impl Stack {
         Ok(())
     }
 
+    /// Takes a namespace away if it is there, and waits until nothing of it is left.
+    ///
+    /// # Errors
+    /// When the API server refuses, or it takes too long.
+    pub(crate) async fn remove_namespace(&self, name: &str) -> Fallible {
+        let namespaces: Api<Namespace> = Api::all(self.admin());
+        match namespaces.delete(name, &DeleteParams::default()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        wait::until(&format!("namespace {name} to be gone"), SOON, async || {
+            match namespaces.get_opt(name).await? {
+                None => Ok(()),
+                Some(left) => Err(serde_json::to_string(&left.status)?.into()),
+            }
+        })
+        .await
+    }
+
     /// One object, as the API server has it.
     ///
     /// # Errors
@@ -124,6 +147,15 @@ impl Stack {
         Ok(serde_json::to_value(self.api(namespace, version, kind).get(name).await?)?)
     }
 
+    /// One object without a namespace.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) async fn cluster_object(&self, version: &str, kind: &str, name: &str) -> Fallible<Value> {
+        let api: Api<DynamicObject> = Api::all_with(self.admin(), &resource(version, kind));
+        Ok(serde_json::to_value(api.get(name).await?)?)
+    }
+
     /// All objects of a kind in a namespace, by name.
     ///
     /// # Errors
@@ -135,9 +167,7 @@ impl Stack {
     }
 
     fn api(&self, namespace: &str, version: &str, kind: &str) -> Api<DynamicObject> {
-        let (group, version) = version.split_once('/').unwrap_or(("", version));
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        Api::namespaced_with(self.admin(), namespace, &resource)
+        Api::namespaced_with(self.admin(), namespace, &resource(version, kind))
     }
 
     /// A kubeconfig with a token of one of the ServiceAccounts of `deploy/`, and nothing else.
@@ -169,6 +199,11 @@ impl Stack {
         self.control_plane.alive()?;
         self.prometheus.alive()
     }
+}
+
+fn resource(version: &str, kind: &str) -> ApiResource {
+    let (group, version) = version.split_once('/').unwrap_or(("", version));
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }
 
 /// The namespace, accounts and roles of `deploy/`, by the order of its kustomization. Its Deployments are judged by another journey:

@@ -27,7 +27,7 @@ use crate::{
         self,
         invariants::{self, Violation},
         observed::{Exposure, ExposureHistory, Observed, Settings},
-        plan::{Attempt, Plan, Remember, Tell},
+        plan::{Action, Attempt, Plan, Remember, Tell},
     },
     domain::{Key, Uid},
     observe::{Stores, Target, sampler::Sampler},
@@ -88,8 +88,8 @@ impl Reconciler {
 
     /// `None` where the Rollout is gone.
     async fn rollout(&self, due: &Due, key: &Key) -> Option<Ended> {
-        let now = self.sender.clock().now();
-        let Some(observed) = self.observe(key, now) else {
+        let process = self.process_memory(key);
+        let Some((observed, now)) = self.observe(key, process.clone()) else {
             self.forget(&due.target, key);
             return None;
         };
@@ -98,17 +98,19 @@ impl Reconciler {
         if !broken.is_empty() {
             self.refuse(key, &mut plan, &broken);
         }
-        self.sampler.want(&due.target, &plan.measure);
-        let executed = self.act(due, &plan, now).await;
+        let executed = self.act(due, &plan, process, now).await;
+        self.measure(&due.target, &plan, &executed);
         self.keep(key, &observed, &plan, &executed);
         let failure = broken.first().map(|violation| violation.rule.to_string()).or_else(|| cause(&executed));
         self.wake(&due.target, &plan, &executed, now, failure.is_some());
         Some(Ended { failure, is_urgent: plan.shed.weights.is_some() })
     }
 
-    /// What a decision sees, with the present exposure noted.
-    fn observe(&self, key: &Key, now: Timestamp) -> Option<Observed> {
-        let mut observed = self.stores.snapshot(key, self.process_memory(key, now), self.settings)?;
+    /// What a decision sees, with the present exposure noted, and the time of it: not before the stores were read, so
+    /// that nothing is taken for older than it is.
+    fn observe(&self, key: &Key, process: ProcessMemory) -> Option<(Observed, Timestamp)> {
+        let mut observed = self.stores.snapshot(key, process, self.settings)?;
+        let now = self.sender.clock().now();
         let mut kept = self.kept();
         let uid = observed.rollout.uid.clone();
         let entry = kept.entry(key.clone()).or_insert_with(|| Kept::new(uid.clone(), now));
@@ -120,17 +122,18 @@ impl Reconciler {
         entry.exposure.note(now, steady, Exposure::of(&observed), self.settings.data_plane_delay);
         observed.exposure = entry.exposure.clone();
         observed.last.clone_from(&entry.last);
-        Some(observed)
+        Some((observed, now))
     }
 
-    fn process_memory(&self, key: &Key, now: Timestamp) -> ProcessMemory {
+    fn process_memory(&self, key: &Key) -> ProcessMemory {
         let samples = self.stores.runs_of(key).into_iter().filter_map(|run| {
             let samples = self.sampler.samples(&run.0);
             (!samples.is_empty()).then_some((run.0, samples))
         });
         let (exposure, last) = match self.kept().get(key) {
             Some(kept) => (kept.exposure.clone(), kept.last.clone()),
-            None => (ExposureHistory::begin(now), vec![]),
+            // Nothing has been watched yet; the history begins with this observation.
+            None => (ExposureHistory::begin(Timestamp::MAX), vec![]),
         };
         ProcessMemory { exposure, last, samples: samples.collect() }
     }
@@ -154,18 +157,30 @@ impl Reconciler {
         plan.tell.clear();
     }
 
-    async fn act(&self, due: &Due, plan: &Plan, now: Timestamp) -> Executed {
+    async fn act(&self, due: &Due, plan: &Plan, process: ProcessMemory, now: Timestamp) -> Executed {
         let steps = render(plan, &self.versions, now);
         if steps.is_empty() {
             return Executed::default();
         }
-        let acting = Acting { reconciler: self, due, now };
+        let acting = Acting { reconciler: self, due, process, now };
         if !self.is_leading() {
             return Executed { halted: Some(Halt::NotLeader), ..Executed::default() };
         }
         let executed = execute(&self.sender, &steps, &acting).await;
         self.count(plan, &executed, now);
         executed
+    }
+
+    /// Asks for what the plan wants measured. Not where what was measured could not be stored: the answer that decided has to be there
+    /// in the next pass, a second one may say something else.
+    fn measure(&self, target: &Target, plan: &Plan, executed: &Executed) {
+        let is_stored = |name: &str| {
+            let stored = Action::RunStatus(name.to_owned());
+            executed.attempts.iter().any(|attempt| attempt.action == stored && attempt.status < 300)
+        };
+        if plan.memory.runs.iter().all(|write| is_stored(&write.name)) {
+            self.sampler.want(target, &plan.measure);
+        }
     }
 
     fn is_leading(&self) -> bool {
@@ -222,8 +237,8 @@ impl Reconciler {
         };
         let samples = self.sampler.samples(&stored.uid.0);
         let plan = super::alone::plan(&stored.slim.owned, &samples, now, self.settings.outage);
-        self.sampler.want(&due.target, &plan.measure);
-        let executed = self.act(due, &plan, now).await;
+        let executed = self.act(due, &plan, self.process_memory(key), now).await;
+        self.measure(&due.target, &plan, &executed);
         saying::failures(key, &[], &executed);
         let failure = cause(&executed);
         self.wake(&due.target, &plan, &executed, now, failure.is_some());
@@ -261,6 +276,9 @@ fn cause(executed: &Executed) -> Option<String> {
 struct Acting<'a> {
     reconciler: &'a Reconciler,
     due: &'a Due,
+    /// What the plan was made from. The sampler itself may have dropped the sample that decided by now: nobody wants more of a run
+    /// that has failed.
+    process: ProcessMemory,
     now: Timestamp,
 }
 
@@ -274,7 +292,7 @@ impl Observer for Acting<'_> {
 
     fn again(&self, live: &Value) -> Option<Step> {
         let Target::Rollout(key) = &self.due.target else { return None };
-        let process = self.reconciler.process_memory(key, self.now);
+        let process = self.process.clone();
         let stores = &self.reconciler.stores;
         let observed = stores.snapshot_with(key, live, process, self.reconciler.settings)?;
         let plan = decide::step(&observed, self.now);

@@ -304,10 +304,9 @@ fn aborted(facts: &Facts<'_>, course: &mut Course, abort: Option<Abort>) {
 fn is_undecided(facts: &Facts<'_>, analyses: &Analyses<'_>, course: &mut Course) -> bool {
     let is_undecided = analyses.said().any(|said| said.finished.verdict == Verdict::Inconclusive);
     if is_undecided && !course.is_resumed && !course.is_inconclusive() {
-        course
-            .memory
-            .pauses
-            .push(Pause { reason: INCONCLUSIVE, since: super::conditions::whole_second(facts.now) });
+        // First of all pauses: it is the one that a person has to know of, and the first one is what clients show.
+        let pause = Pause { reason: INCONCLUSIVE, since: super::conditions::whole_second(facts.now) };
+        course.memory.pauses.insert(0, pause);
         course.memory.controller_pause = true;
     }
     is_undecided

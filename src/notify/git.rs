@@ -41,9 +41,18 @@ pub(super) fn sentence(cause: Option<Cause>, heal: Option<&SelfHeal>, names: (&s
     );
     match status.phase {
         None => format!("still asks for {bad}; the revert to {good} is on its way."),
-        // Why it waits is of interest once it waits, and must not edit the message at every try.
-        Some(Phase::Pending | Phase::Working) => {
+        // What is being done right now would edit the message twice a second; what it waits for is news.
+        Some(Phase::Working) => format!("still asks for {bad}; the revert to {good} is on its way."),
+        Some(Phase::Pending) => {
             format!("still asks for {bad}; the revert to {good} is on its way{reason}.")
+        }
+        Some(Phase::NoPolicy) if status.reason == "CauseNotSelected" => {
+            let cause = match heal.spec.cause {
+                Cause::UserAbort => "an abort by a person",
+                Cause::ProgressDeadline => "a missed progress deadline",
+                Cause::MetricFailed | Cause::NoData | Cause::MetricError | Cause::Superseded => "this",
+            };
+            format!("unchanged, it still asks for {bad}: by its policy {cause} is not reverted.")
         }
         Some(Phase::NoPolicy) => {
             format!("unchanged, it still asks for {bad}: no SelfHealPolicy covers this.")

@@ -57,7 +57,10 @@ impl Rollout {
         let (metadata, spec, status) = (&object["metadata"], &object["spec"], &object["status"]);
         let canary = &status["canary"];
         let progressing = condition(status, "Progressing");
-        let pause = &status["pauseConditions"][0];
+        let pauses = status["pauseConditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+        // Of several pauses the one that needs a person counts.
+        let undecided = pauses.iter().find(|pause| pause["reason"] == "InconclusiveAnalysisRun");
+        let pause = undecided.or(pauses.first()).unwrap_or(&Value::Null);
         let run_message = |name: &str| text(&canary[name]["message"]);
         Self {
             namespace: text(&metadata["namespace"]),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    actors::{Actors, Mesh},
+    actors::{Actors, Mesh, PodScript},
     fault::{Effect, Fault, Faults, Intercept, Interceptor, Point},
     store::{Answer, Events, Store, Watch, fault},
 };
@@ -21,7 +21,7 @@ pub struct Logged {
     pub path: String,
     /// Null where nothing was sent.
     pub body: Value,
-    /// 0 where the process died before it saw the answer.
+    /// What the store answered, also where the process died before it saw that; 0 where the request never arrived.
     pub status: u16,
     /// The store's version after it.
     pub rv: u64,
@@ -84,6 +84,7 @@ impl World {
             None => Intercept::Pass,
         };
         let (point, effect) = self.faults.meet(&request, actor);
+        let mut unseen = None;
         let answer = match intercepted {
             Intercept::Crash => Answer::Crash,
             Intercept::Answer(response) => Answer::Response(response),
@@ -91,13 +92,16 @@ impl World {
                 self.store.answer(&request, actor);
                 Answer::Response(response)
             }
+            Intercept::Pass if effect == Some(Effect::CrashAfter) => {
+                unseen = Some(self.store.answer(&request, actor));
+                Answer::Crash
+            }
             Intercept::Pass => self.suffer(effect, &request, actor),
         };
         if answer == Answer::Crash {
-            self.down.insert(actor.to_owned());
-            self.crashes.push(Crash { at: self.now(), point: point.clone() });
+            self.kill(point.clone());
         }
-        self.book(request, point, &answer);
+        self.book(request, point, unseen.as_ref().unwrap_or(&answer));
         answer
     }
 
@@ -118,11 +122,7 @@ impl World {
                 self.drop_watches();
                 self.store.answer(request, actor)
             }
-            Some(Effect::CrashBefore) => Answer::Crash,
-            Some(Effect::CrashAfter) => {
-                self.store.answer(request, actor);
-                Answer::Crash
-            }
+            Some(Effect::CrashBefore | Effect::CrashAfter) => Answer::Crash,
         }
     }
 
@@ -185,6 +185,11 @@ impl World {
         &mut self.store
     }
 
+    /// From now on pods of this image behave as `script` has it, and those that run crash now.
+    pub fn break_pods(&mut self, script: PodScript) {
+        self.actors.kubelet.break_pods(&self.store, script);
+    }
+
     /// What the proxies serve and what came of it.
     pub fn mesh(&self) -> &Mesh {
         &self.actors.mesh
@@ -218,6 +223,12 @@ impl World {
     /// Puts somebody between clients and store, in place of whoever was there.
     pub fn intercept(&mut self, interceptor: Interceptor) {
         self.interceptor = Some(interceptor);
+    }
+
+    /// The actor's process dies here. What it asks is not answered before it is revived.
+    pub fn kill(&mut self, point: Point) {
+        self.down.insert(point.actor.clone());
+        self.crashes.push(Crash { at: self.now(), point });
     }
 
     /// The processes that died of a fault, in order.

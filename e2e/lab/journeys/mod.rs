@@ -7,10 +7,13 @@ use serin::clock::instant;
 use crate::{Fallible, audit::Audit, namespace, report, roles::Serin, settings::Settings, stack::Stack};
 
 mod install;
+mod judge;
 mod parts;
 mod privilege;
 mod shop;
 mod story;
+
+pub(crate) use install::create_definitions;
 
 /// Plays every journey that was asked for, on one stack.
 ///
@@ -36,6 +39,13 @@ impl Program {
     /// Plays a journey if it is wanted.
     async fn play(&mut self, name: &'static str, journey: impl Future<Output = Fallible>) {
         if self.wanted(name) {
+            self.always(name, journey).await;
+        }
+    }
+
+    /// Plays a journey if it is wanted, or others need it.
+    async fn play_if(&mut self, needed: bool, name: &'static str, journey: impl Future<Output = Fallible>) {
+        if needed || self.wanted(name) {
             self.always(name, journey).await;
         }
     }
@@ -83,28 +93,35 @@ async fn parts(program: &mut Program, stack: &Stack) {
     program
         .play("install: the definitions are accepted without a warning", install::definitions(stack))
         .await;
-    program.play("install: a Rollout keeps every field it was given", install::foreign_fields(stack)).await;
     program.play("install: the Deployments are valid and restricted", install::deployments(stack)).await;
 }
 
 const GOOD: &str = "story: good";
 const BAD: &str = "story: bad-metric";
+const STRICT: &str = "story: bad-metric where the mark is refused";
+const FOREIGN: &str = "install: serin leaves alone what it does not know";
 const SPARE: &str = "roles: grant nothing that no story uses";
 const WITHOUT: &str = "roles: without a right the story fails";
 
 async fn stories(program: &mut Program, stack: &Stack) {
-    if ![GOOD, BAD, SPARE].iter().any(|name| program.wanted(name)) {
-        return program.play(WITHOUT, privilege::nothing_to_spare(stack)).await;
+    // The comparison of roles and requests needs all stories.
+    let all = program.wanted(SPARE);
+    if all || [GOOD, BAD, STRICT, FOREIGN].iter().any(|name| program.wanted(name)) {
+        with_serin(program, stack, all).await;
     }
+    program.play(WITHOUT, privilege::nothing_to_spare(stack)).await;
+}
+
+async fn with_serin(program: &mut Program, stack: &Stack, all: bool) {
     let audit = Audit::from_now(&stack.control_plane.audit_log());
     let mut serin = match Serin::start(stack).await {
         Ok(serin) => serin,
         Err(error) => return program.always("story: serin comes up", async { Err(error) }).await,
     };
-    program.play(GOOD, story::good(stack, &mut serin)).await;
-    program.play(BAD, story::bad_metric(stack, &mut serin)).await;
+    program.play_if(all, FOREIGN, install::left_alone(stack)).await;
+    program.play_if(all, GOOD, story::good(stack, &mut serin)).await;
+    program.play_if(all, BAD, story::bad_metric(stack, &mut serin)).await;
+    program.play_if(all, STRICT, story::mark_refused(stack, &mut serin)).await;
     program.play(SPARE, async { privilege::nothing_spare(stack, &audit?) }).await;
-    let stopped = serin.stop().await;
-    program.always("story: serin is stopped", async { stopped }).await;
-    program.play(WITHOUT, privilege::nothing_to_spare(stack)).await;
+    program.always("story: serin ends and gives its Leases back", serin.stop(stack)).await;
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     Fallible,
     apply::Applier,
-    audit::{Asked, Audit},
+    audit::{Asked, Audit, Right},
     engine::Engine,
     git::Repository,
     images::Behaviour,
@@ -60,7 +60,9 @@ impl<'a> Shop<'a> {
         let mut kubectl = Applier::new(stack.admin(), "kubectl");
         let platform = include_str!("../story/platform.yaml").replace("NAMESPACE", namespace);
         kubectl.apply(&platform.replace("REPOSITORY", &repository.url()), namespace).await?;
-        let notifications = include_str!("../story/notifications.yaml").replace("SLACK", slack::API);
+        let notifications = include_str!("../story/notifications.yaml")
+            .replace("SLACK", slack::API)
+            .replace("TOKEN", slack::TOKEN);
         kubectl.apply(&notifications, stack::SYSTEM).await?;
         super::privilege::opt_in(stack, namespace).await?;
         let engine = Engine::start(stack.admin(), repository.clone(), namespace);
@@ -120,18 +122,48 @@ impl<'a> Shop<'a> {
         wait::while_alive(what, STORY, alive, async || check().await).await
     }
 
-    /// The requests of the controller in this shop's namespace that change something, in order.
+    /// Waits until the ReplicaSet of `version` has no pods left.
+    ///
+    /// # Errors
+    /// As [`Shop::until`].
+    pub(crate) async fn scaled_down(&mut self, version: &str) -> Fallible {
+        let (stack, namespace, wanted) =
+            (self.stack, self.namespace.clone(), image(&self.namespace, version));
+        self.until(&format!("{version} to be scaled down"), async || {
+            let sets = stack.objects(&namespace, "apps/v1", "ReplicaSet").await?;
+            let runs = |set: &&Value| {
+                set.pointer("/spec/template/spec/containers/0/image") == Some(&wanted.clone().into())
+                    && set.pointer("/status/replicas") != Some(&0.into())
+            };
+            match sets.iter().find(runs) {
+                Some(set) => Err(serde_json::to_string(set)?.into()),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+
+    /// What the controller asked for in the shop's namespace and in its own, in order: all but its watches and its Lease, which have
+    /// a rhythm of their own.
     ///
     /// # Errors
     /// When the audit log cannot be read.
-    pub(crate) fn writes(&self) -> Fallible<Vec<Asked>> {
-        let all = self.audit.asked()?;
-        let reads = ["get", "list", "watch"];
+    pub(crate) fn requests(&self) -> Fallible<Vec<Asked>> {
+        let by_itself =
+            |right: &Right| right.verb == "list" || right.verb == "watch" || right.resource == "leases";
+        let here = |asked: &Asked| asked.namespace == self.namespace || asked.namespace == stack::SYSTEM;
+        let all = self.audit.asked()?.into_iter();
         Ok(all
-            .into_iter()
-            .filter(|asked| asked.account == CONTROLLER && asked.namespace == self.namespace)
-            .filter(|asked| !reads.contains(&asked.right.verb.as_str()))
+            .filter(|asked| asked.account == CONTROLLER && here(asked) && !by_itself(&asked.right))
             .collect())
+    }
+
+    /// Fails when RBAC refused serin anything since the shop was opened.
+    ///
+    /// # Errors
+    /// With every account and right.
+    pub(crate) fn no_refusal(&self) -> Fallible {
+        no_refusal(&self.audit)
     }
 
     /// Objects of a kind in this shop's namespace.

@@ -126,6 +126,8 @@ fn without_data(
 
 fn no_data(metric: &Metric, missing: Missing) -> String {
     let query = metric.query.as_ref().map(|query| query.promql.masked()).unwrap_or_default();
+    // On one line: people read this in a table's column and in a chat.
+    let query = query.split_whitespace().collect::<Vec<_>>().join(" ");
     let cut = query.floor_char_boundary(QUOTED_BYTES);
     let dots = if cut < query.len() { "..." } else { "" };
     let what = match missing {

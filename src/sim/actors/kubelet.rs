@@ -32,6 +32,8 @@ pub enum Then {
     Forever,
     /// Crashes this long after each time it became ready, and restarts with the kubelet's back-off.
     CrashAfter(Duration),
+    /// Crashes a second after each start, before it gets ready.
+    CrashLoop,
     /// Runs, and never passes its readiness probe.
     Never,
     /// The image cannot be pulled; the pod stays Pending.
@@ -154,7 +156,7 @@ impl Kubelet {
 
     fn start(&mut self, store: &mut Store, key: &Key, pod: &Value) {
         let (_, then) = self.script(pod);
-        let ready = then != Then::Never;
+        let ready = !matches!(then, Then::Never | Then::CrashLoop);
         let address = match text(pod, "/status/podIP") {
             "" => {
                 self.addresses += 1;
@@ -171,9 +173,24 @@ impl Kubelet {
         status["containerStatuses"] = containers(pod, running, ready, restarts(pod));
         status["conditions"] = conditions(store, pod, ready);
         write_status(store, Resource::Pods, key, status);
-        if let Then::CrashAfter(after) = then {
-            self.after(store.now(), after, key, Step::Crash);
+        match then {
+            Then::CrashAfter(after) => self.after(store.now(), after, key, Step::Crash),
+            Then::CrashLoop => self.after(store.now(), Duration::from_secs(1), key, Step::Crash),
+            Then::Forever | Then::Never | Then::ImageMissing => {}
         }
+    }
+
+    /// From now on pods of this image behave as `script` has it, and those that run crash now.
+    pub(in crate::sim) fn break_pods(&mut self, store: &Store, script: PodScript) {
+        let is_meant = |pod: &Value| text(pod, "/spec/containers/0/image").contains(&script.image);
+        let pods = store.objects(Resource::Pods).filter(|(_, pod)| is_meant(pod));
+        for (key, pod) in pods.filter(|(_, pod)| pod.pointer("/metadata/deletionTimestamp").is_none()) {
+            if pod.pointer("/status/containerStatuses/0/state/running").is_some() {
+                self.timers.retain(|(_, other, _)| other != key);
+                self.timers.insert((store.now(), key.clone(), Step::Crash));
+            }
+        }
+        self.scripts.insert(0, script);
     }
 
     fn crash(&mut self, store: &mut Store, key: &Key, pod: &Value) {

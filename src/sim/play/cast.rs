@@ -1,35 +1,35 @@
 //! Who plays: the manifests of the shop, the versions before and after, and how the new one behaves.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::Value;
 
-use crate::{api::rollout, domain::Key};
-
-/// Which story is played.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, strum::Display)]
-#[strum(serialize_all = "kebab-case")]
-pub enum Scenario {
-    /// The new version answers errors: traffic goes back, Git is put right.
-    BadMetric,
-    /// The new version behaves and becomes stable.
-    Good,
-}
+use super::{check, plot, prometheus::Behaviour, scenario::Scenario};
+use crate::{api::rollout, decide::spec::Step, domain::Key};
 
 /// The files in Git and what changes in them.
 #[derive(Clone, Debug)]
 pub struct Cast {
     /// Path in the repository and text. The first holds the Rollout.
     pub files: Vec<(String, String)>,
-    /// The same file with the new version's image.
-    pub updated: (String, String),
     /// The Rollout, and the VirtualService that its routes are in.
     pub rollout: Key,
     pub virtual_service: Key,
     pub services: crate::decide::spec::Services,
-    /// Images before and after.
+    /// Images before and after, and of the version that a person makes after that one.
     pub old_image: String,
     pub new_image: String,
+    pub fixed_image: String,
+    /// The canary's weight in the middle of the steps: that of the second setWeight.
+    pub halfway: i64,
+    /// How long its steps pause in all.
+    pub pauses: Duration,
+    /// The addresses of Prometheus that its templates name. The stage's own takes their place.
+    pub addresses: BTreeSet<String>,
 }
 
 /// Why a cast cannot play.
@@ -59,23 +59,37 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("shop/success-rate.yaml", include_str!("../../../analysis-templates/success-rate.yaml")),
 ];
 
+/// What `bad-pods` adds to the Rollout: crash-looping pods count as a failure after two minutes without progress.
+const DEADLINE: &str = "  progressDeadlineSeconds: 120\n  progressDeadlineAbort: true\n";
+/// What it changes in the policy: by default only a metric that failed is reverted in Git.
+const MODE: &str = "  mode: Push\n";
+const BAD_PODS: &str = "  mode: Push\n  on: [MetricFailed, ProgressDeadline]\n";
+
 /// Where objects without a namespace go.
 pub const NAMESPACE: &str = "shop";
 
 impl Cast {
-    /// The story of the README.
+    /// The shop of the README, as far as this scenario needs it otherwise.
     ///
     /// # Errors
     /// None but a mistake in the built-in manifests.
-    pub fn built_in() -> Result<Self, CastError> {
-        Self::of(BUILT_IN.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect())
+    pub fn built_in(scenario: Scenario) -> Result<Self, CastError> {
+        let changed = |text: &str| {
+            if scenario == Scenario::BadPods {
+                let spec = format!("  replicas: 10\n{DEADLINE}");
+                text.replace("  replicas: 10\n", &spec).replace(MODE, BAD_PODS)
+            } else {
+                text.to_owned()
+            }
+        };
+        Self::of(BUILT_IN.iter().map(|(path, text)| ((*path).to_owned(), changed(text))).collect(), scenario)
     }
 
     /// The reader's own manifests: every `.yaml` and `.yml` directly in `folder`.
     ///
     /// # Errors
-    /// The folder cannot be read, or holds no Rollout that can be played.
-    pub fn read(folder: &Path) -> Result<Self, CastError> {
+    /// The folder cannot be read, or holds no Rollout that can be played in this scenario.
+    pub fn read(folder: &Path, scenario: Scenario) -> Result<Self, CastError> {
         let fail = |source| CastError::Read { path: folder.to_owned(), source };
         let mut files = vec![];
         for entry in std::fs::read_dir(folder).map_err(fail)? {
@@ -89,15 +103,16 @@ impl Cast {
             files.push((format!("manifests/{name}"), text));
         }
         files.sort();
-        Self::of(files)
+        Self::of(files, scenario)
     }
 
-    fn of(mut files: Vec<(String, String)>) -> Result<Self, CastError> {
+    fn of(mut files: Vec<(String, String)>, scenario: Scenario) -> Result<Self, CastError> {
         let mut found: Vec<(usize, Value)> = vec![];
         let mut has_policy = false;
-        let mut services = vec![];
+        let (mut services, mut objects) = (vec![], vec![]);
         for (index, (path, text)) in files.iter().enumerate() {
             for object in documents(path, text)? {
+                objects.push(object.clone());
                 match object["kind"].as_str() {
                     Some("Rollout") => found.push((index, object)),
                     Some("SelfHealPolicy") => has_policy = true,
@@ -114,23 +129,33 @@ impl Cast {
             return Err(CastError::ManyRollouts(names.collect::<Vec<_>>().join(", ")));
         }
         let (index, mut object) = found.pop().ok_or(CastError::NoRollout)?;
+        check::identity(&object).map_err(CastError::Refused)?;
         if object["metadata"].get("namespace").is_none() {
             object["metadata"]["namespace"] = NAMESPACE.into();
         }
         let old_image = image(&object).ok_or(CastError::NoImage)?;
-        let new_image = next(&old_image).ok_or(CastError::NoImage)?;
+        let new_image = next(&old_image, 2).ok_or(CastError::NoImage)?;
+        let fixed_image = next(&new_image, 1).ok_or(CastError::NoImage)?;
         let parsed = rollout::parse(object);
-        if let Err(error) = &parsed.rollout.spec {
-            return Err(CastError::Refused(error.to_string()));
+        match &parsed.rollout.spec {
+            Err(error) => return Err(CastError::Refused(error.to_string())),
+            Ok(spec) if scenario == Scenario::BadPods && !spec.progress_deadline_abort => {
+                let why = "bad-pods needs `progressDeadlineAbort: true` in the Rollout's spec";
+                return Err(CastError::Refused(why.to_owned()));
+            }
+            Ok(_) => {}
         }
+        let halfway = parsed.rollout.spec.as_ref().map_or(0, |spec| halfway(&spec.steps));
         let traffic = parsed
             .rollout
             .traffic
             .clone()
             .ok_or_else(|| CastError::Refused("it has no traffic routing".to_owned()))?;
+        let wants_analysis = plot::behaviour(scenario) != Behaviour::Good;
+        check::playable(&objects, &parsed, &traffic, wants_analysis).map_err(CastError::Refused)?;
+        let pauses = parsed.rollout.spec.as_ref().map_or(Duration::ZERO, |spec| check::pauses(&spec.steps));
         files.swap(0, index);
-        let (path, text) = files.first().cloned().ok_or(CastError::NoRollout)?;
-        let updated = (path.clone(), text.replace(&old_image, &new_image));
+        let path = files.first().map(|(path, _)| path.clone()).ok_or(CastError::NoRollout)?;
         let rollout = parsed.rollout.key.clone();
         for name in [&traffic.services.stable, &traffic.services.canary] {
             if !services.contains(name) {
@@ -141,17 +166,30 @@ impl Cast {
             }
         }
         if !has_policy {
-            files.push(("manifests/self-heal-policy.yaml".to_owned(), policy(&path, &rollout.namespace)));
+            files.push((
+                "manifests/self-heal-policy.yaml".to_owned(),
+                policy(&path, &rollout.namespace, scenario),
+            ));
         }
         Ok(Self {
             files,
-            updated,
             virtual_service: traffic.virtual_service,
             services: traffic.services,
             rollout,
             old_image,
             new_image,
+            fixed_image,
+            halfway,
+            pauses,
+            addresses: check::addresses(&objects),
         })
+    }
+
+    /// Path and text of the file with the Rollout, with this image in it.
+    pub fn with_image(&self, image: &str) -> (&str, String) {
+        let (path, text) =
+            self.files.first().map(|(path, text)| (path.as_str(), text.as_str())).unwrap_or_default();
+        (path, text.replace(&self.old_image, image))
     }
 
     /// Tag of the version before and after.
@@ -165,6 +203,17 @@ pub fn tag(image: &str) -> &str {
     image.rsplit_once(':').map(|(_, tag)| tag).filter(|tag| !tag.contains('/')).unwrap_or(image)
 }
 
+fn halfway(steps: &[Step]) -> i64 {
+    let weights: Vec<i64> = steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::SetWeight(weight) => Some(i64::from(weight.percent())),
+            Step::Pause { .. } | Step::Analysis => None,
+        })
+        .collect();
+    weights.get(1).or(weights.first()).copied().unwrap_or(100)
+}
+
 fn documents(path: &str, text: &str) -> Result<Vec<Value>, CastError> {
     serde_saphyr::from_multiple(text)
         .map_err(|error| CastError::Yaml { path: path.to_owned(), message: error.to_string() })
@@ -175,13 +224,13 @@ fn image(rollout: &Value) -> Option<String> {
     (tag(image) != image).then(|| image.to_owned())
 }
 
-/// The image of the version after: the last-but-one number of the tag counts up (`v1.1.0` to `v1.2.0`); a tag without
-/// numbers gets `-next`.
-fn next(image: &str) -> Option<String> {
+/// The image of a later version: the number at `place` from the end of the tag counts up (`v1.1.0` to `v1.2.0` with
+/// 2, `v1.2.0` to `v1.2.1` with 1); a tag without such a number gets `-next`.
+fn next(image: &str, place: usize) -> Option<String> {
     let (name, tag) = image.rsplit_once(':')?;
     let mut parts: Vec<String> = tag.split('.').map(str::to_owned).collect();
-    let middle = parts.len().checked_sub(2).and_then(|at| parts.get_mut(at));
-    let counted = middle.and_then(|part| {
+    let part = parts.len().checked_sub(place).and_then(|at| parts.get_mut(at));
+    let counted = part.and_then(|part| {
         let digits = part.len() - part.chars().rev().take_while(char::is_ascii_digit).count();
         let number: u64 = part.get(digits..)?.parse().ok()?;
         *part = format!("{}{}", part.get(..digits)?, number.checked_add(1)?);
@@ -202,28 +251,34 @@ fn service(name: &str, parsed: &rollout::Parsed, namespace: &str) -> String {
     )
 }
 
-fn policy(path: &str, namespace: &str) -> String {
-    include_str!("story/policy.yaml")
-        .replace("shop/rollout.yaml", path)
-        .replace("namespace: shop", &format!("namespace: {namespace}"))
+fn policy(path: &str, namespace: &str, scenario: Scenario) -> String {
+    let policy = include_str!("story/policy.yaml");
+    let policy =
+        if scenario == Scenario::BadPods { policy.replace(MODE, BAD_PODS) } else { policy.to_owned() };
+    policy.replace("shop/rollout.yaml", path).replace("namespace: shop", &format!("namespace: {namespace}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum;
+
     use super::*;
 
     #[test]
     fn the_next_version_counts_up() {
-        assert_eq!(next("a.b:5000/x:v1.1.0").unwrap(), "a.b:5000/x:v1.2.0");
-        assert_eq!(next("x:v9.0").unwrap(), "x:v10.0");
-        assert_eq!(next("x:latest").unwrap(), "x:latest-next");
+        assert_eq!(next("a.b:5000/x:v1.1.0", 2).unwrap(), "a.b:5000/x:v1.2.0");
+        assert_eq!(next("a.b:5000/x:v1.2.0", 1).unwrap(), "a.b:5000/x:v1.2.1");
+        assert_eq!(next("x:v9.0", 2).unwrap(), "x:v10.0");
+        assert_eq!(next("x:latest", 2).unwrap(), "x:latest-next");
     }
 
     #[test]
-    fn the_built_in_story_can_be_played() {
-        let cast = Cast::built_in().unwrap();
-        assert_eq!(cast.versions(), ("v1.1.0", "v1.2.0"));
-        assert_eq!(cast.rollout, Key::new("shop", "myapp"));
-        assert_eq!(cast.updated.1.matches("v1.2.0").count(), 1);
+    fn the_built_in_story_can_be_played_in_every_scenario() {
+        for scenario in Scenario::value_variants() {
+            let cast = Cast::built_in(*scenario).unwrap();
+            assert_eq!(cast.versions(), ("v1.1.0", "v1.2.0"));
+            assert_eq!(cast.rollout, Key::new("shop", "myapp"));
+            assert_eq!(cast.with_image(&cast.fixed_image).1.matches("v1.2.1").count(), 1);
+        }
     }
 }

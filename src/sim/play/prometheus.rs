@@ -9,15 +9,19 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use axum::{Form, Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::any};
 use jiff::Timestamp;
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::aside::{Aside, Asides, What};
 use crate::{
     api::run,
+    clock,
     decide::analysis::Metric,
     domain::{Key, value::MetricValue},
     sim::{door::Door, store::Resource, world::World},
@@ -28,6 +32,8 @@ use crate::{
 pub enum Behaviour {
     Good,
     Bad,
+    /// Its series are not there.
+    Silent,
 }
 
 /// What this Prometheus knows.
@@ -39,50 +45,89 @@ pub struct Script {
     pub virtual_service: Key,
 }
 
-/// An answer that was given.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Given {
-    pub at: Timestamp,
-    /// How many requests the store had received by then.
-    pub after: usize,
-    pub metric: String,
-    /// `None`: no data.
-    pub value: Option<f64>,
-    pub is_good: bool,
+/// A Prometheus on loopback that can go away and come back. Ends when dropped.
+#[derive(Debug)]
+pub struct Prometheus {
+    /// Base URL.
+    pub url: String,
+    address: SocketAddr,
+    shared: Shared,
+    serving: Option<Serving>,
 }
 
-/// Every answer, in order.
-pub type Answers = Arc<Mutex<Vec<Given>>>;
+#[derive(Debug)]
+struct Serving {
+    task: JoinHandle<()>,
+    stop: DropGuard,
+}
 
 #[derive(Clone)]
 struct Shared {
     door: Door,
-    script: Script,
-    answers: Answers,
+    script: Arc<Mutex<Script>>,
+    asides: Asides,
 }
 
-/// Serves on loopback until `shutdown`; answers its base URL.
-///
-/// # Errors
-/// No port can be had.
-pub async fn serve(
-    door: Door,
-    script: Script,
-    answers: Answers,
-    shutdown: CancellationToken,
-) -> std::io::Result<String> {
-    let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-    let url = format!("http://{}", listener.local_addr()?);
-    let router =
-        Router::new().route("/api/v1/query", any(query)).with_state(Shared { door, script, answers });
-    tokio::spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
-        if let Err(error) = served.await {
-            tracing::error!(%error, "the scripted Prometheus ended");
-        }
-    });
-    Ok(url)
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("script", &self.script).finish_non_exhaustive()
+    }
 }
+
+impl Prometheus {
+    /// Serves on a free port of loopback.
+    ///
+    /// # Errors
+    /// No port can be had.
+    pub async fn start(door: Door, script: Script, asides: Asides) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        let address = listener.local_addr()?;
+        let shared = Shared { door, script: Arc::new(Mutex::new(script)), asides };
+        let mut started = Self { url: format!("http://{address}"), address, shared, serving: None };
+        started.serve(listener);
+        Ok(started)
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
+        let router = Router::new().route("/api/v1/query", any(query)).with_state(self.shared.clone());
+        let stop = CancellationToken::new();
+        let stopped = stop.clone().cancelled_owned();
+        let task = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
+                tracing::error!(%error, "the scripted Prometheus ended");
+            }
+        });
+        self.serving = Some(Serving { task, stop: stop.drop_guard() });
+    }
+
+    /// Goes away: connections are refused from now on.
+    pub async fn go(&mut self) {
+        if let Some(Serving { task, stop }) = self.serving.take() {
+            drop(stop);
+            // Its connections are idle, so this takes no time. A panic in it was told by its own.
+            let _ = clock::outside(GOING, task).await;
+        }
+    }
+
+    /// Comes back at the same address.
+    ///
+    /// # Errors
+    /// Somebody else has taken the port.
+    pub async fn come_back(&mut self) -> std::io::Result<()> {
+        let listener = TcpListener::bind(self.address).await?;
+        self.serve(listener);
+        Ok(())
+    }
+
+    /// Changes how a version behaves.
+    pub fn set(&self, version: &str, behaviour: Behaviour) {
+        let mut script = self.shared.script.lock().unwrap_or_else(PoisonError::into_inner);
+        script.versions.insert(version.to_owned(), behaviour);
+    }
+}
+
+/// How long the end of the server may take.
+const GOING: Duration = Duration::from_secs(5);
 
 async fn query(
     State(shared): State<Shared>,
@@ -94,12 +139,11 @@ async fn query(
         return (StatusCode::BAD_REQUEST, Json(error));
     };
     let is_scalar = promql.trim_start().starts_with("scalar(");
-    let given = shared.door.with(|world| {
-        let (metric, value, is_good) = value(world, &shared.script, promql).unwrap_or_default();
-        Given { at: world.now(), after: world.log().len(), metric, value, is_good }
-    });
-    let (value, at) = (given.value, given.at);
-    shared.answers.lock().unwrap_or_else(PoisonError::into_inner).push(given);
+    let script = shared.script.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let (at, after, (metric, value, is_good)) = shared
+        .door
+        .with(|world| (world.now(), world.log().len(), value(world, &script, promql).unwrap_or_default()));
+    shared.asides.add(Aside { at, after, what: What::Answer { metric, value, is_good } });
     let at = seconds(at);
     let data = match (is_scalar, value) {
         (true, value) => {
@@ -135,6 +179,9 @@ fn value(world: &World, script: &Script, promql: &str) -> Option<(String, Option
         return Some((metric.name, None, false));
     };
     let behaviour = script.versions.get(&share.version).copied().unwrap_or(Behaviour::Good);
+    if behaviour == Behaviour::Silent {
+        return Some((metric.name, None, false));
+    }
     let number = fitting(&metric, behaviour, promql.trim_start().starts_with("scalar("));
     Some((metric.name, number, behaviour == Behaviour::Good))
 }
@@ -143,7 +190,9 @@ fn value(world: &World, script: &Script, promql: &str) -> Option<(String, Option
 fn fitting(metric: &Metric, wanted: Behaviour, is_scalar: bool) -> Option<f64> {
     let candidates: &[f64] = match wanted {
         Behaviour::Bad => &[0.08, 0.92, 0.5, 5.0, 50.0, 500.0, 5e3, 5e6, 0.0, 1.0, -1.0],
-        Behaviour::Good => &[0.004, 0.996, 0.5, 5.0, 50.0, 500.0, 5e3, 5e6, 0.0, 1.0, -1.0],
+        Behaviour::Good | Behaviour::Silent => {
+            &[0.004, 0.996, 0.5, 5.0, 50.0, 500.0, 5e3, 5e6, 0.0, 1.0, -1.0]
+        }
     };
     candidates.iter().copied().find(|number| {
         let value = if is_scalar { MetricValue::Float(*number) } else { MetricValue::Floats(vec![*number]) };
@@ -158,7 +207,7 @@ fn fitting(metric: &Metric, wanted: Behaviour, is_scalar: bool) -> Option<f64> {
             !is_bad && (holds(&metric.success) != Some(None)) && (holds(&metric.failure) != Some(None));
         match wanted {
             Behaviour::Bad => is_bad,
-            Behaviour::Good => is_good,
+            Behaviour::Good | Behaviour::Silent => is_good,
         }
     })
 }

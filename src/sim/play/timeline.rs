@@ -1,48 +1,154 @@
-//! The timeline of a story: what the store received and what Prometheus answered, in the order they happened.
+//! The timeline of a story: what the store received, what Prometheus answered and what else was done, in the order it
+//! happened.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::prometheus::Given;
+use super::aside::{Aside, What};
 use crate::{api::http::Method, sim::world::Logged};
+
+/// A request as an API server's audit log has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    pub at: Timestamp,
+    /// Who asked, for instance `controller`.
+    pub actor: String,
+    /// As Kubernetes audits it; a server-side apply may be `patch` or `apply`.
+    pub verb: String,
+    /// Plural, with the subresource: `rollouts/status`.
+    pub resource: String,
+    pub name: String,
+    /// 0 where whoever asked died before the answer.
+    pub status: u16,
+    /// What was sent; null for reads.
+    pub body: Value,
+}
+
+impl Asked {
+    /// True where it was carried out.
+    pub fn is_done(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+impl From<&Logged> for Asked {
+    fn from(logged: &Logged) -> Self {
+        let point = &logged.point;
+        let parts: Vec<&str> = logged.path.trim_matches('/').split('/').collect();
+        let kind = point.resource.split('/').next().unwrap_or_default();
+        let name = parts.iter().position(|part| *part == kind).and_then(|at| parts.get(at + 1)).copied();
+        Self {
+            at: logged.at,
+            actor: point.actor.clone(),
+            verb: point.verb.to_owned(),
+            resource: point.resource.clone(),
+            name: name.or(logged.body["metadata"]["name"].as_str()).unwrap_or_default().to_owned(),
+            status: logged.status,
+            body: if logged.method == Method::Get { Value::Null } else { logged.body.clone() },
+        }
+    }
+}
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    pub at: jiff::Timestamp,
-    /// One line, for instance `controller patch virtualservices myapp-vsvc`.
-    pub what: String,
+    pub at: Timestamp,
     /// The canary's weight after it, where the story has a VirtualService with a canary route.
     pub canary_weight: Option<i64>,
     pub kind: Kind,
 }
 
-/// What an entry is about, for the judge.
+/// What an entry is about.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
-    /// A request of `actor`.
-    Request { actor: String, verb: &'static str, resource: String, name: String, status: u16, body: Value },
-    /// An answer of Prometheus.
-    Answer { is_good: bool, has_value: bool },
+    Request(Asked),
+    /// An answer of Prometheus; no value is no data.
+    Answer {
+        metric: String,
+        value: Option<f64>,
+        is_good: bool,
+    },
+    /// Somebody did something.
+    Act {
+        who: &'static str,
+        what: String,
+    },
 }
 
-/// Puts requests and answers together. `canary` is the host of the canary's Service.
-pub fn timeline<'a>(log: impl Iterator<Item = &'a Logged>, answers: &[Given], canary: &str) -> Vec<Entry> {
-    let mut entries = vec![];
-    let mut weight = None;
-    let mut shape = Shape::default();
-    let mut answers = answers.iter().peekable();
-    for (index, logged) in log.enumerate() {
-        while let Some(given) = answers.next_if(|given| given.after <= index) {
-            entries.push(answer(given, weight));
+impl Entry {
+    /// One line, for instance `controller patch virtualservices myapp-vsvc`.
+    pub fn what(&self) -> String {
+        match &self.kind {
+            Kind::Request(asked) => {
+                let failed = if asked.is_done() { String::new() } else { format!(" -> {}", asked.status) };
+                let Asked { actor, verb, resource, name, .. } = asked;
+                format!("{actor} {verb} {resource} {name}{failed}").trim_end().to_owned()
+            }
+            Kind::Answer { metric, value: Some(value), is_good } => {
+                format!("prometheus answers {metric} = {value} ({})", if *is_good { "good" } else { "bad" })
+            }
+            Kind::Answer { metric, value: None, .. } => format!("prometheus answers {metric}: no data"),
+            Kind::Act { who, what } => format!("{who}: {what}"),
         }
-        if logged.point.resource == "virtualservices" && (200..300).contains(&logged.status) {
-            shape.learn(&logged.body, canary);
-            weight = shape.weight_after(&logged.body).or(weight);
-        }
-        entries.push(request(logged, weight));
     }
-    entries.extend(answers.map(|given| answer(given, weight)));
-    entries
+
+    /// The request that it is.
+    pub fn asked(&self) -> Option<&Asked> {
+        match &self.kind {
+            Kind::Request(asked) => Some(asked),
+            Kind::Answer { .. } | Kind::Act { .. } => None,
+        }
+    }
+}
+
+/// Puts requests and asides together, a piece at a time.
+pub struct Timeline {
+    /// Host of the canary's Service.
+    canary: String,
+    shape: Shape,
+    weight: Option<i64>,
+    requests: usize,
+    asides: usize,
+}
+
+impl Timeline {
+    /// `canary` is the host of the canary's Service.
+    pub fn new(canary: &str) -> Self {
+        Self { canary: canary.to_owned(), shape: Shape::default(), weight: None, requests: 0, asides: 0 }
+    }
+
+    /// How many requests and asides were taken so far.
+    pub fn known(&self) -> (usize, usize) {
+        (self.requests, self.asides)
+    }
+
+    /// The entries of what is new: requests and asides after those that are known.
+    pub fn take(&mut self, requests: impl Iterator<Item = Asked>, asides: Vec<Aside>) -> Vec<Entry> {
+        let mut entries = vec![];
+        self.asides += asides.len();
+        let mut asides = asides.into_iter().peekable();
+        for asked in requests {
+            while let Some(aside) = asides.next_if(|aside| aside.after <= self.requests) {
+                entries.push(self.aside(aside));
+            }
+            self.requests += 1;
+            if asked.resource == "virtualservices" && asked.is_done() {
+                self.shape.learn(&asked.body, &self.canary);
+                self.weight = self.shape.weight_after(&asked.body).or(self.weight);
+            }
+            entries.push(Entry { at: asked.at, canary_weight: self.weight, kind: Kind::Request(asked) });
+        }
+        entries.extend(asides.map(|aside| self.aside(aside)));
+        entries
+    }
+
+    fn aside(&self, aside: Aside) -> Entry {
+        let kind = match aside.what {
+            What::Answer { metric, value, is_good } => Kind::Answer { metric, value, is_good },
+            What::Act { who, what } => Kind::Act { who, what },
+        };
+        Entry { at: aside.at, canary_weight: self.weight, kind }
+    }
 }
 
 /// Where in the VirtualService the canary's weights are.
@@ -87,44 +193,8 @@ impl Shape {
     }
 }
 
-fn answer(given: &Given, canary_weight: Option<i64>) -> Entry {
-    let value = given.value.map_or("no data".to_owned(), |value| value.to_string());
-    let verdict = if given.is_good { "good" } else { "bad" };
-    let what = match given.value {
-        Some(_) => format!("prometheus answers {} = {value} ({verdict})", given.metric),
-        None => format!("prometheus answers {}: no data", given.metric),
-    };
-    let kind = Kind::Answer { is_good: given.is_good, has_value: given.value.is_some() };
-    Entry { at: given.at, what, canary_weight, kind }
-}
-
-fn request(logged: &Logged, canary_weight: Option<i64>) -> Entry {
-    let point = &logged.point;
-    let parts: Vec<&str> = logged.path.trim_matches('/').split('/').collect();
-    let kind = point.resource.split('/').next().unwrap_or_default();
-    let name = parts.iter().position(|part| *part == kind).and_then(|at| parts.get(at + 1)).copied();
-    let name = name.or(logged.body["metadata"]["name"].as_str()).unwrap_or_default().to_owned();
-    let failed =
-        if (200..300).contains(&logged.status) { String::new() } else { format!(" -> {}", logged.status) };
-    Entry {
-        at: logged.at,
-        what: format!("{} {} {} {name}{failed}", point.actor, point.verb, point.resource)
-            .trim_end()
-            .to_owned(),
-        canary_weight,
-        kind: Kind::Request {
-            actor: point.actor.clone(),
-            verb: point.verb,
-            resource: point.resource.clone(),
-            name,
-            status: logged.status,
-            body: if logged.method == Method::Get { Value::Null } else { logged.body.clone() },
-        },
-    }
-}
-
 /// The timeline as `timeline.json` has it.
 pub fn print(entries: &[Entry]) -> Value {
-    let entry = |entry: &Entry| json!({"at": entry.at.to_string(), "what": entry.what, "canaryWeight": entry.canary_weight});
+    let entry = |entry: &Entry| json!({"at": entry.at.to_string(), "what": entry.what(), "canaryWeight": entry.canary_weight});
     Value::Array(entries.iter().map(entry).collect())
 }

@@ -2,5 +2,6 @@
 
 mod fixture;
 mod net;
+mod selectors;
 mod story;
 mod whole;

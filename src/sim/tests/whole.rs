@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::fixture::{NAMESPACE, manifests, settings};
 use crate::{
-    api::http::{Body, Method, Request},
+    api::http::{Body, Method, Request, Response},
     clock::Clock,
     control::{self, lease::LeaseConfig},
     observe::{Scope, sampler},
     sim::{
         door::Door,
+        fault::Intercept,
         store::{Answer, Resource},
         world::World,
     },
@@ -167,6 +168,36 @@ async fn a_bad_version_loses_its_traffic_in_the_first_request_after_the_sample()
     let route = stage.object(Resource::VirtualServices, "myapp-vsvc");
     assert_eq!(route["spec"]["http"][0]["route"][0]["weight"], 100);
     assert!(stage.door.with(|world| world.store().objects(Resource::SelfHeals).count()) == 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sample_that_decided_is_not_asked_for_again_when_nothing_could_be_written() {
+    let stage = Stage::open().await;
+    stage.wait(60).await;
+    *stage.error_rate.lock().unwrap() = 0.08;
+    stage.upgrade();
+    let error_rate = Arc::clone(&stage.error_rate);
+    let mut refused = [false, false];
+    stage.door.with(|world| {
+        world.intercept(Box::new(move |request, _| {
+            let is_shed = matches!(&request.body, Body::JsonPatch(patch)
+                if describe(&request.path, patch) == "virtualservices/myapp-vsvc 0");
+            let is_run = request.path.contains("/analysisruns/") && request.method == Method::Patch;
+            let first = match (is_shed, is_run) {
+                (true, _) => &mut refused[0],
+                (_, true) if refused[0] => &mut refused[1],
+                _ => return Intercept::Pass,
+            };
+            if std::mem::replace(first, true) {
+                return Intercept::Pass;
+            }
+            // From here on every answer would be a good one.
+            *error_rate.lock().unwrap() = 0.01;
+            Intercept::Answer(Response { status: 500, body: json!({}) })
+        }));
+    });
+    stage.wait(10 * 60).await;
+    assert_eq!(stage.status()["abort"], true, "{:#}\n{:#?}", stage.status(), stage.writes());
 }
 
 #[tokio::test(start_paused = true)]
