@@ -30,7 +30,7 @@ use crate::{
 pub(super) const PERSON: &str = "person";
 /// Another writer of the VirtualService.
 const TOOL: &str = "mesh-tool";
-/// A story that has not gone on by then has gone wrong.
+/// A story that has not gone on by then, and by what its steps pause, has gone wrong.
 const LONGEST: SignedDuration = SignedDuration::from_mins(40);
 /// How long Prometheus and Git are away.
 const AWAY: Duration = Duration::from_mins(30);
@@ -274,7 +274,7 @@ impl Plot<'_> {
         mut holds: impl FnMut(&World) -> bool,
     ) -> Result<(), Interrupted> {
         let mut changes = self.door.changes();
-        let end = self.clock.now().saturating_add(LONGEST).unwrap_or(Timestamp::MAX);
+        let end = later(self.clock.now().saturating_add(LONGEST).unwrap_or(Timestamp::MAX), self.cast.pauses);
         loop {
             changes.borrow_and_update();
             if self.door.with(|world| holds(world)) {
@@ -370,9 +370,11 @@ fn is_over(world: &World, cast: &Cast, scenario: Scenario) -> bool {
         | Scenario::BadPods
         | Scenario::GitDown
         | Scenario::Contested
-        | Scenario::TakeoverByRestart => is_healing_over(world, "Synced") && is_told(world),
-        Scenario::FixedFirst => is_healing_over(world, "Superseded") && is_told(world),
-        Scenario::UserAbort => is_healing_over(world, "NoPolicy") && !ledger(world).is_empty(),
+        | Scenario::TakeoverByRestart => is_healing_over(world, "Synced") && is_told(world, cast),
+        Scenario::FixedFirst => is_healing_over(world, "Superseded") && is_told(world, cast),
+        Scenario::UserAbort => {
+            is_healing_over(world, "NoPolicy") && (!has_audience(world, cast) || !ledger(world).is_empty())
+        }
         Scenario::Good | Scenario::NoData | Scenario::PrometheusDown | Scenario::Superseded => true,
     };
     healing && is_on(world, cast, image, phase) && is_tidy(world, cast) && live_weight(world, cast) == 0
@@ -453,7 +455,17 @@ fn ledger(world: &World) -> Vec<Value> {
     ledgers.flatten().map(|entry| entry["state"].clone()).collect()
 }
 
-fn is_told(world: &World) -> bool {
+/// Whether the Rollout subscribes anybody to its aborts.
+fn has_audience(world: &World, cast: &Cast) -> bool {
+    let annotations = rollout(world, cast).and_then(|rollout| rollout["metadata"]["annotations"].as_object());
+    annotations.into_iter().flatten().any(|(name, _)| {
+        let rest = name.strip_prefix("notifications.argoproj.io/subscribe.");
+        rest == Some("slack") || rest == Some("on-rollout-aborted.slack")
+    })
+}
+
+fn is_told(world: &World, cast: &Cast) -> bool {
     let states = ledger(world);
-    !states.is_empty() && states.iter().all(|state| state == "Final")
+    let is_begun = !states.is_empty() || !has_audience(world, cast);
+    is_begun && states.iter().all(|state| state == "Final")
 }
