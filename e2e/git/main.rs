@@ -5,7 +5,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test that cannot go on has failed"
+    clippy::print_stdout,
+    reason = "a test that cannot go on has failed, and it says what it saw"
 )]
 
 use std::{
@@ -21,8 +22,12 @@ use serin::{
 };
 
 mod daemon;
+mod https;
+mod keys;
 mod lane;
+mod secure;
 mod shop;
+mod ssh;
 mod transfers;
 mod troubles;
 

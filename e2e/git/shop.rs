@@ -110,6 +110,42 @@ impl Shop {
         );
     }
 
+    /// Changes the policy of `myapp`.
+    pub(crate) fn policy(&self, change: &Value) {
+        self.patch("serin.dev/v1alpha1", "selfhealpolicies", "myapp", &json!({"spec": change}));
+    }
+
+    pub(crate) fn namespace(&self, name: &str) {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        self.send(Method::Post, "/api/v1/namespaces".into(), Body::Json(namespace));
+    }
+
+    pub(crate) fn secret(&self, namespace: &str, name: &str, values: &[(&str, &str)]) {
+        let values: serde_json::Map<String, Value> =
+            values.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        let secret =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values});
+        self.send(Method::Post, format!("/api/v1/namespaces/{namespace}/secrets"), Body::Json(secret));
+    }
+
+    /// Sets some values of a Secret of the Rollout's namespace.
+    pub(crate) fn set_secret(&self, name: &str, values: &[(&str, &str)]) {
+        let values: serde_json::Map<String, Value> =
+            values.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        let path = format!("/api/v1/namespaces/default/secrets/{name}");
+        self.send(Method::Patch, path, Body::Merge(json!({"stringData": values})));
+    }
+
+    pub(crate) fn delete_secret(&self, namespace: &str, name: &str) {
+        self.send(Method::Delete, format!("/api/v1/namespaces/{namespace}/secrets/{name}"), Body::Empty);
+    }
+
+    /// How many homes of transfers are there.
+    pub(crate) fn homes(&self) -> usize {
+        let names = std::fs::read_dir(self.clones()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("transfer-")).count()
+    }
+
     /// What the engine and the controller make of a Rollout whose spec asks for another version.
     pub(crate) fn now_runs(&self, version: &str, hash: &str) {
         let image = format!("registry.example/myapp:{version}");

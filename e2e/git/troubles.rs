@@ -208,12 +208,11 @@ async fn undisturbed() -> Vec<Point> {
     let lane = shop.run();
     shop.stands("Pushed", "WaitingForEngine").await;
     lane.end().await;
-    let points = shop.door.with(|world| {
+    shop.door.with(|world| {
         let ours =
             world.log().filter(|logged| logged.point.actor == "gitops" && logged.point.verb != "watch");
         ours.map(|logged| logged.point.clone()).collect::<Vec<_>>()
-    });
-    points
+    })
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,8 +20,9 @@ use crate::domain::Weight;
 pub(super) const KIND: &str = "TrafficContested";
 /// How often a weight is put back within `WINDOW` before the other hand is respected.
 const TRIES: usize = 3;
-/// A tool that applies Git does so every few minutes at the most; a person tries again within one.
-const WINDOW: Duration = Duration::from_secs(300);
+/// Five minutes and the second that noted times may be off by. A tool that applies Git does so every few minutes at
+/// the most; a person tries again within one.
+const WINDOW: Duration = Duration::from_secs(301);
 
 /// What other hands did, and what is done about it.
 #[derive(Clone, Debug, Default)]

@@ -79,10 +79,11 @@ pub async fn run(
     config: Config,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    std::fs::create_dir_all(&config.clones).map_err(|e| Error::Folder(config.clones.clone(), e))?;
+    let clones = Clones::below(config.clones.clone());
+    clones.prepare().map_err(|e| Error::Folder(config.clones.clone(), e))?;
     let workshop = Arc::new(Workshop {
         cluster: Cluster::new(client.clone(), clock),
-        lanes: Lanes::new(Clones::below(config.clones.clone()), config.transfer.clone()),
+        lanes: Lanes::new(clones, config.transfer.clone()),
         clock,
         rules: Rules {
             allow_file_remotes: config.allow_file_remotes,
@@ -280,6 +281,10 @@ impl Queue {
             Ok(Again::BackOff) => {
                 place.failures += 1;
                 Some(place.pause.after(place.failures))
+            }
+            Ok(Again::Seldom) => {
+                place.failures += 1;
+                Some(place.pause.for_a_person(place.failures))
             }
             Err(error) => {
                 place.failures += 1;

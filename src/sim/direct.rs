@@ -4,7 +4,10 @@
 //! requests to the world one by one, so that anything may happen between two of them. What the stores were told may
 //! lag behind the world, kind by kind. Time is what the caller says. Metrics are a function of the query and the time.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -81,6 +84,8 @@ pub struct Direct {
     asked: Vec<(Timestamp, Timestamp, Want)>,
     /// How long a query takes.
     pub answers_after: SignedDuration,
+    /// When the process was first started, by the world's time.
+    born: Timestamp,
     /// This process's clock minus the world's.
     pub skew: SignedDuration,
     /// Somebody who spoils the plans, in tests of the tests.
@@ -130,6 +135,7 @@ impl Direct {
             wanted: BTreeSet::new(),
             asked: vec![],
             answers_after: SignedDuration::ZERO,
+            born: world.now(),
             skew: SignedDuration::ZERO,
             tamper: None,
             process: nothing_remembered(world.now()),
@@ -289,7 +295,8 @@ impl Direct {
             self.want(&BTreeSet::new());
             return None;
         };
-        self.process.exposure.note(now, Exposure::of(&observed), self.settings.data_plane_delay);
+        let steady = Duration::from_secs_f64(world.now().duration_since(self.born).as_secs_f64().max(0.0));
+        self.process.exposure.note(now, steady, Exposure::of(&observed), self.settings.data_plane_delay);
         observed.exposure = self.process.exposure.clone();
         if let Some(tamper) = &mut self.tamper {
             tamper.observed(&mut observed);

@@ -257,10 +257,22 @@ impl<'a> Hand<'a> {
     pub(super) fn tidies(&mut self) {
         self.does(&Event::Freeze(false));
         self.does(&Event::HandsOff(false));
+        self.replaces_pods();
         let weights = self.object(Resource::VirtualServices, shop::ROUTE).unwrap_or_default();
         let sides = weights.pointer("/spec/http/0/route").and_then(Value::as_array).map_or(0, Vec::len);
         if sides != 2 {
             self.route(merge(&["spec", "http"], shop::route()));
+        }
+    }
+
+    /// Pods that never get ready are deleted: new ones start as their version does by now.
+    fn replaces_pods(&mut self) {
+        let ready = |pod: &Value| pod.pointer("/status/containerStatuses/0/ready") == Some(&json!(true));
+        let pods = self.world.store().objects(Resource::Pods).filter(|(_, pod)| !ready(pod));
+        let names: Vec<String> = pods.map(|(key, _)| key.name.clone()).collect();
+        for name in names {
+            let path = format!("/api/v1/namespaces/{}/pods/{name}", shop::NAMESPACE);
+            send(self.world, Method::Delete, path, Body::Empty, "person");
         }
     }
 

@@ -155,6 +155,8 @@ pub struct Oracle {
     /// Since when a weight above what is permitted has been known.
     excess: Option<Timestamp>,
     foreign_weights: Option<Timestamp>,
+    /// The last write to the weights was somebody else's, and it lowered the canary's.
+    is_lowered: bool,
     reasserts: Vec<Timestamp>,
     /// Steps of the present update that a person skipped.
     skipped: BTreeSet<usize>,
@@ -200,6 +202,7 @@ impl Oracle {
             reverts: BTreeMap::new(),
             excess: None,
             foreign_weights: None,
+            is_lowered: false,
             reasserts: vec![],
             skipped: BTreeSet::new(),
             violations: vec![],
@@ -284,8 +287,13 @@ impl Oracle {
 
     /// What somebody else changed.
     fn foreign(&mut self, kind: Resource, before: Option<&Value>, after: Option<&Value>) {
-        if kind == Resource::VirtualServices && before.map(view::weights) != after.map(view::weights) {
+        if let (Resource::VirtualServices, Some(before), Some(after)) = (kind, before, after)
+            && view::weights(before) != view::weights(after)
+        {
             self.foreign_weights = Some(self.now);
+            let canary =
+                |object| Split::read(object, &self.names.canary, &self.names.stable).map(|it| it.canary);
+            self.is_lowered |= canary(after) < canary(before);
         }
         if kind == Resource::Rollouts
             && let (Some(before), Some(after)) = (before, after)
@@ -309,6 +317,10 @@ impl Oracle {
                 self.broken(Law::I4, detail);
             }
             self.pass.wrote = true;
+            let is_contest = view::text(&one.body, "/reason") == "TrafficContested";
+            if is_contest && self.foreign_weights.is_none() {
+                self.broken(Law::I15, "an event TrafficContested, but nobody else wrote weights".to_owned());
+            }
             if is_route && !(200..300).contains(&one.status) {
                 self.pass.shed_failed = true;
                 self.excess = None;
@@ -395,7 +407,8 @@ impl Oracle {
         let of_kind = self.versions.iter().filter(|((kind, _), _)| *kind == Resource::AnalysisRuns);
         let known = of_kind.filter_map(|((_, at), versions)| {
             let object = self.known_now(Resource::AnalysisRuns, &at.namespace, &at.name)?;
-            Some((versions.first()?.rv, Run::read(object)))
+            let gone = versions.iter().rposition(|version| version.object.is_none()).map_or(0, |at| at + 1);
+            Some((versions.get(gone)?.rv, Run::read(object)))
         });
         known.collect()
     }
@@ -439,8 +452,9 @@ impl Oracle {
         for versions in self.versions.values_mut() {
             let seen = self.pass.seen.values().min().copied().unwrap_or(0);
             let keep = versions.iter().rposition(|version| version.rv <= seen).unwrap_or(0);
-            if keep > 32 {
-                versions.drain(1..keep);
+            let gone = versions.iter().rposition(|version| version.object.is_none()).map_or(0, |at| at + 1);
+            if keep > gone + 32 {
+                versions.drain(gone + 1..keep);
             }
         }
     }

@@ -23,6 +23,7 @@ impl Oracle {
             return;
         }
         self.pass.has_shed |= new.canary == 0;
+        let was_lowered = self.is_lowered;
         for weights in view::weights(after) {
             let sum = weights.iter().fold(0, |sum: i64, weight| sum.saturating_add(*weight));
             if weights.iter().any(|weight| !(0..=100).contains(weight)) || sum != 100 {
@@ -43,6 +44,7 @@ impl Oracle {
         if new.stable > old.stable && is_fenced {
             self.returned(new);
         }
+        self.is_lowered = was_lowered && new.canary <= old.canary;
     }
 
     /// The canary's side was given more.
@@ -100,19 +102,14 @@ impl Oracle {
 
     /// A weight that somebody lowered by hand is put back three times within five minutes at most.
     fn reasserted(&mut self, rollout: &Rollout, new: Split) {
-        let Some(lowered) = self.foreign_weights else { return };
-        if rollout.is_promoted() {
+        if rollout.is_promoted() || !self.is_lowered {
             return;
         }
         let window = SignedDuration::from_secs(300);
         let now = self.now;
         self.reasserts.retain(|at| now.duration_since(*at) < window);
-        if now.duration_since(lowered) < window {
-            self.reasserts.push(now);
-        }
-        // A step of the rollout's own in the same five minutes is no fight: the steps have at most four of those.
-        let own = rollout.steps.iter().filter(|step| matches!(step, view::Step::Weight(_))).count();
-        if self.reasserts.len() > 3 + own {
+        self.reasserts.push(now);
+        if self.reasserts.len() > 3 {
             let detail =
                 format!("put back to {} for the {}th time in 5 minutes", new.canary, self.reasserts.len());
             self.broken(Law::I15, detail);
