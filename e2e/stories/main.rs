@@ -10,6 +10,7 @@
 
 mod crash;
 mod ending;
+mod endings;
 mod gate;
 mod lies;
 mod play;

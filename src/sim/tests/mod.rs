@@ -2,6 +2,7 @@
 
 mod fixture;
 mod net;
+mod outage;
 mod selectors;
 mod story;
 mod whole;

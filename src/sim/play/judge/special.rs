@@ -241,7 +241,12 @@ fn contested(case: &Case, wrong: &mut Wrong) {
         condition(case, "TrafficContested").filter(|(at, found)| *at > last.at && found["status"] == "True");
     match told.next() {
         None => wrong.add("the Rollout never said TrafficContested"),
-        Some((_, found)) => {
+        Some((held, found)) => {
+            let until = answer(last).map_or(Timestamp::MAX, |answer| answer.at);
+            let mut steps = statuses(case).filter(|(at, _)| *at > held && *at < until);
+            if let Some((at, _)) = steps.find(|(_, status)| !status["currentStepIndex"].is_null()) {
+                wrong.add(format!("a step was completed at {at} without the weight that it is for"));
+            }
             let message = found["message"].as_str().unwrap_or_default();
             if !message.contains(last.actor) || !message.contains("ignoreDifferences") {
                 wrong.add(format!("TrafficContested does not say who writes and how to end it: {message}"));
