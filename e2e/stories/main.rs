@@ -14,3 +14,4 @@ mod gate;
 mod lies;
 mod play;
 mod reader;
+mod story;

@@ -28,7 +28,7 @@ mod tests;
 mod traffic;
 mod workload;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use self::{
     course::Course,
@@ -173,9 +173,10 @@ fn waits(facts: &Facts<'_>, course: &Course) -> Vec<Wake> {
     if let Some(spec::Step::Pause { duration: Some(duration), .. }) = facts.spec.step(course.cursor) {
         let pause =
             course.memory.pauses.iter().find(|pause| pause.reason == memory::PauseReason::CanaryPauseStep);
-        wakes.extend(
-            pause.map(|pause| Wake { at: facts.after(pause.since, *duration), reason: Wait::PauseEnds }),
-        );
+        // One that is over and not completed is held by something else, for instance by metrics that are away: its
+        // change brings the next pass.
+        let ends = pause.map(|pause| facts.after(pause.since, *duration)).filter(|at| *at > facts.now);
+        wakes.extend(ends.map(|at| Wake { at, reason: Wait::PauseEnds }));
     }
     for side in [Side::Stable, Side::Canary] {
         let began = facts.after(facts.observed.exposure.since, facts.delay());
@@ -197,10 +198,13 @@ fn waits(facts: &Facts<'_>, course: &Course) -> Vec<Wake> {
     wakes
 }
 
-/// The first time to look again. Something that was remembered is looked at again at once.
+/// The first time to look again. Something that was remembered is looked at again at once; a time that has come without
+/// anything to do never is, or passes would follow each other without end.
 fn earliest(now: Timestamp, wakes: Vec<Wake>, has_remembered: bool) -> Option<Wake> {
+    let soon = now.saturating_add(SignedDuration::from_secs(1)).unwrap_or(now);
+    let ahead = wakes.into_iter().map(|wake| if wake.at > now { wake } else { Wake { at: soon, ..wake } });
     let own = has_remembered.then_some(Wake { at: now, reason: Wait::OwnWrite });
-    wakes.into_iter().chain(own).min_by_key(|wake| (wake.at, wake.reason))
+    ahead.chain(own).min_by_key(|wake| (wake.at, wake.reason))
 }
 
 fn report(facts: &Facts<'_>, course: &Course, limits: &Limits) -> Report {
