@@ -127,7 +127,11 @@ fn remember(facts: &Facts<'_>, course: &Course, analyses: &Analyses<'_>, limits:
         .then(|| StatusWrite { old: facts.memory.clone(), new: course.memory.clone() });
     // A version that has no ReplicaSet yet leaves the status as it is: it is booked once it is seen.
     let rollout = rollout.filter(|_| course.stage != Stage::Creating || is_worth_saying(facts, course));
-    Remember { runs: analyses.writes(), record: evidence::record(facts, course, analyses, limits.target), rollout }
+    Remember {
+        runs: analyses.writes(),
+        record: evidence::record(facts, course, analyses, limits.target),
+        rollout,
+    }
 }
 
 /// While a ReplicaSet is awaited only an invalid reference is news, or a name that is taken.

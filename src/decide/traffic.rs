@@ -108,6 +108,14 @@ fn canary_target(facts: &Facts<'_>, course: &Course, ceiling: Weight) -> (Weight
         return (back, waiting);
     }
     if facts.exposure.leads_to(Side::Canary) != Some(&new.hash) {
+        let is_open = facts.service(Side::Canary).is_some_and(|service| service.selected.is_none());
+        if is_open
+            && facts.live() > Weight::ZERO
+            && !super::services::is_meant_to_have(facts, course, facts.live())
+        {
+            // It leads to every version, and can be narrowed to the new one only without this traffic.
+            return (Weight::ZERO, vec![Wait::Weight]);
+        }
         return (facts.live().min(ceiling), vec![Wait::CanaryPods]);
     }
     if course.memory.promote_full && new.serving() < facts.spec.replicas {

@@ -126,9 +126,20 @@ pub enum Event {
     ForgetRevert,
     Odd(Nonsense),
     // Faults.
-    Refuse { kind: Resource, code: u16, times: u32 },
-    Lose { kind: Resource, nth: u32 },
-    Crash { after_effect: bool, nth: u32, down_ms: i64 },
+    Refuse {
+        kind: Resource,
+        code: u16,
+        times: u32,
+    },
+    Lose {
+        kind: Resource,
+        nth: u32,
+    },
+    Crash {
+        after_effect: bool,
+        nth: u32,
+        down_ms: i64,
+    },
     Silence(Resource, i64),
     /// The controller's clock jumps by so many seconds.
     Clock(i64),

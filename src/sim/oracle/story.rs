@@ -162,7 +162,8 @@ impl Oracle {
             (None, _) => Some("no pause was made".to_owned()),
             (Some(_), None) => Some("nobody has promoted".to_owned()),
             (Some((_, since)), Some(seconds)) => {
-                let is_over = since.is_some_and(|since| self.pass.clock.duration_since(since).as_secs() >= seconds);
+                let is_over =
+                    since.is_some_and(|since| self.pass.clock.duration_since(since).as_secs() >= seconds);
                 (!is_over).then(|| format!("{seconds} s since {since:?} are not over"))
             }
         }

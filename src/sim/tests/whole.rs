@@ -180,10 +180,8 @@ async fn the_sample_that_decided_is_not_asked_for_again_when_nothing_could_be_wr
     let mut refused = [false, false];
     stage.door.with(|world| {
         world.intercept(Box::new(move |request, _| {
-            let is_shed = match &request.body {
-                Body::JsonPatch(patch) => describe(&request.path, patch) == "virtualservices/myapp-vsvc 0",
-                _ => false,
-            };
+            let is_shed = matches!(&request.body, Body::JsonPatch(patch)
+                if describe(&request.path, patch) == "virtualservices/myapp-vsvc 0");
             let is_run = request.path.contains("/analysisruns/") && request.method == Method::Patch;
             let first = match (is_shed, is_run) {
                 (true, _) => &mut refused[0],
