@@ -9,6 +9,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 use serin::{
     clock::{Clock, instant, outside},
     sim::{door::Door, world::World},
@@ -214,4 +215,17 @@ async fn a_transfer_that_is_killed_is_made_again_and_leaves_no_zombie() {
     street.server.becomes(Manner::Serve);
     stands(&street.shop, "Pushed").await;
     assert_eq!(Shop::reverts(&street.remote).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_one_of_its_own_a_policy_trusts_the_authorities_of_the_process() {
+    let street = street();
+    street.shop.policy(&json!({"git": {"caSecretRef": null}}));
+    let served = Served::serve(&street.shop.door).await;
+    let bundle = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(bundle.path(), street.authority.pem()).unwrap();
+    let _process = Process::start(&served, &street.shop.clones(), |command| {
+        command.env("SSL_CERT_FILE", bundle.path());
+    });
+    stands(&street.shop, "Pushed").await;
 }

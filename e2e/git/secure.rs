@@ -19,7 +19,7 @@ pub(crate) const TOKEN: &str = "glpat-Zq7/secret+token";
 /// A shop whose policy pushes to a server over HTTPS, with everything that is needed for it.
 pub(crate) struct Street {
     pub(crate) remote: Remote,
-    authority: Authority,
+    pub(crate) authority: Authority,
     pub(crate) server: Server,
     pub(crate) shop: Shop,
 }
