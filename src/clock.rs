@@ -39,6 +39,18 @@ impl Clock {
         }
     }
 
+    /// Time since some moment of this process, by a clock that nobody can set: tells a step of `now` from time that
+    /// has passed.
+    pub fn steady(&self) -> Duration {
+        static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        match *self {
+            Self::Wall => instant().saturating_duration_since(*START.get_or_init(instant)),
+            Self::Scaled { started, rate, .. } => {
+                instant().saturating_duration_since(started).saturating_mul(rate)
+            }
+        }
+    }
+
     /// Waits for `time` of this clock.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that waits")]
     pub async fn sleep(&self, time: Duration) {

@@ -136,7 +136,9 @@ async fn what_cannot_be_done_says_what_is_in_the_way() {
     let remote = remote();
     let cases = [
         (json!({"git": {"url": "https://u:hunter2@git.example/x.git"}}), "CredentialInUrl"),
-        (json!({"git": {"url": "https://git.example/x.git"}}), "RemoteNotSupported"),
+        (json!({"git": {"url": "http://git.example/x.git"}}), "RemoteNotEncrypted"),
+        (json!({"git": {"url": "git@git.example:x.git"}}), "UrlRefused"),
+        (json!({"git": {"url": "ssh://git@git.example/x.git"}}), "SecretNotNamed"),
         (json!({"git": {"branch": "a..b"}}), "BranchRefused"),
         (json!({"git": {"branch": "release"}}), "NoBranch"),
         (json!({"target": {"path": "../up.yaml"}}), "PathRefused"),

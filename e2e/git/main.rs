@@ -5,7 +5,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test that cannot go on has failed"
+    clippy::print_stdout,
+    reason = "a test that cannot go on has failed, and it says what it saw"
 )]
 
 use std::{
@@ -20,9 +21,17 @@ use serin::{
     sim::engine::{self, Author},
 };
 
+mod bounds;
 mod daemon;
+mod https;
+mod keys;
+mod kustomize;
 mod lane;
+mod leaks;
+mod process;
+mod secure;
 mod shop;
+mod ssh;
 mod transfers;
 mod troubles;
 

@@ -11,9 +11,10 @@ use serin::{
     api::serin::Author,
     clock::instant,
     gitops::{
+        access::Access,
         commit,
         repo::Clones,
-        transfer::{Credential, Disposition, Failure, Transfer},
+        transfer::{Disposition, Failure, Transfer},
     },
 };
 
@@ -40,7 +41,7 @@ impl Lane {
 
     async fn fetch_of(&self, branch: &str) -> Result<Oid, Failure> {
         self.clones.open(&self.url).unwrap();
-        self.transfer.fetch((&self.url, branch), &self.clones.path(&self.url), 50, &Credential::None).await
+        self.transfer.fetch((&self.url, branch), &self.clones.path(&self.url), 50, &Access::default()).await
     }
 
     /// A commit on `tip` that sets the file `a`.
@@ -53,7 +54,7 @@ impl Lane {
 
     async fn push(&self, commit: Oid, expected: Oid) -> Result<(), Failure> {
         let clone = self.clones.path(&self.url);
-        self.transfer.push((&self.url, "main"), &clone, (commit, expected), &Credential::None).await
+        self.transfer.push((&self.url, "main"), &clone, (commit, expected), &Access::default()).await
     }
 }
 
@@ -204,7 +205,7 @@ fn the_child_ends_when_its_parent_is_gone() {
     let order = serde_json::json!({
         "request": {
             "url": format!("git://{}/x.git", silent.local_addr().unwrap()),
-            "clone": folder.path(), "branch": "main", "action": {"fetch": {"depth": 1}}
+            "clone": folder.path(), "branch": "main", "action": {"fetch": {"depth": 1, "mostBytes": 1000}}
         },
         "credential": "none"
     });

@@ -1,11 +1,17 @@
 //! Ten thousand schedules, and the planted mistakes that they must find.
 //!
 //!     cargo test --test net                              what ./e2e/run runs
+//!     cargo test --test net -- planted [WORD]            the mistakes only
 //!     cargo test --test net -- seeds FROM TO             these schedules
 //!     cargo test --test net -- seed N                    one schedule, shrunk where it fails
 #![expect(clippy::print_stdout, reason = "the report is its output")]
 
+mod planted;
+
 use serin::sim::net::{Cover, Script, draw, play, shrink};
+
+/// Schedules that a planted mistake may take to be found.
+const FOR_EACH_MISTAKE: u64 = 1_000;
 
 fn main() -> std::process::ExitCode {
     std::panic::set_hook(Box::new(|panic| println!("# {panic}")));
@@ -15,7 +21,9 @@ fn main() -> std::process::ExitCode {
         ["seed", seed] => one(seed.parse().unwrap_or(0)),
         ["script", path] => script(path),
         ["seeds", from, to] => many(from.parse().unwrap_or(0), to.parse().unwrap_or(0)),
-        _ => many(0, 10_000),
+        ["planted"] => mistakes(""),
+        ["planted", name] => mistakes(name),
+        _ => many(0, 10_000) + mistakes(""),
     };
     std::process::ExitCode::from(u8::from(failed > 0))
 }
@@ -71,4 +79,23 @@ fn many(from: u64, to: u64) -> usize {
     }
     println!("{} schedules, {} triples, {failed} failed", to - from, cover.triples.len());
     failed
+}
+
+/// Plays schedules with each mistake until a law is broken. The honest controller has passed the same ones.
+fn mistakes(word: &str) -> usize {
+    let mut missed = 0;
+    for planted in planted::ALL.iter().filter(|planted| planted.name.contains(word)) {
+        let found = (0..FOR_EACH_MISTAKE).find_map(|seed| {
+            let played = play(&draw(seed), Some((planted.make)()));
+            played.violations.first().map(|violation| (seed, violation.clone()))
+        });
+        match found {
+            Some((seed, violation)) => println!("{:45} found at seed {seed}: {violation}", planted.name),
+            None => {
+                missed += 1;
+                println!("{:45} MISSED in {FOR_EACH_MISTAKE} schedules", planted.name);
+            }
+        }
+    }
+    missed
 }

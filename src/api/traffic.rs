@@ -56,7 +56,10 @@ pub fn parse_virtual_service(object: &Value) -> SlimService {
         annotations: read::texts(object, &["metadata", "annotations"]),
         has_annotations: read::at(object, &["metadata", "annotations"]).is_some(),
         http: http.map(|routes| routes.iter().map(slim_route).collect()),
-        last_writer: writers.iter().find(|manager| **manager != FIELD_MANAGER).map(|&manager| manager.to_owned()),
+        last_writer: writers
+            .iter()
+            .find(|manager| **manager != FIELD_MANAGER)
+            .map(|&manager| manager.to_owned()),
         is_last_written_by_us: writers.contains(&FIELD_MANAGER),
         own_entry: read::list(object, &["metadata", "managedFields"])
             .iter()

@@ -4,5 +4,5 @@ mod execute;
 pub mod render;
 mod send;
 
-pub use execute::{holder, Executed, Halt, Observer, execute};
+pub use execute::{Executed, Halt, Observer, execute, holder};
 pub use send::Sender;

@@ -39,6 +39,15 @@ pub struct Args {
     /// Limit of one fetch or push.
     #[arg(long, default_value = "1m", value_parser = go_duration)]
     transfer_timeout: Duration,
+    /// The most bytes that one fetch may receive. The clones together take up to four times as much.
+    #[arg(long, default_value_t = gitops::transfer::MAX_FETCH_BYTES)]
+    max_fetch_bytes: u64,
+    /// The system's certificate authorities, where they are not where OpenSSL looks.
+    #[arg(long, env = "SSL_CERT_FILE", hide = true)]
+    ssl_cert_file: Option<PathBuf>,
+    /// The same as a folder.
+    #[arg(long, env = "SSL_CERT_DIR", hide = true)]
+    ssl_cert_dir: Option<PathBuf>,
     /// Where this process runs; its Lease is there.
     #[arg(long, env = "POD_NAMESPACE", hide = true)]
     pod_namespace: Option<String>,
@@ -83,7 +92,7 @@ async fn serve(args: &Args) -> Result<(), Error> {
     let stop = shutdown.clone();
     servers.spawn(async move {
         asked_to_stop().await;
-        tracing::info!("asked to stop: the Lease is given back");
+        tracing::info!("Asked to stop: transfers are ended and the Lease is given back");
         stop.cancel();
         Ok(())
     });
@@ -127,10 +136,15 @@ async fn led(
 impl Args {
     fn config(&self, own: &str) -> Result<gitops::Config, Error> {
         let program = std::env::current_exe().map_err(Error::Runtime)?;
-        let transfer = gitops::transfer::Transfer {
-            limit: self.transfer_timeout,
-            ..gitops::transfer::Transfer::by(program)
-        };
+        let mut transfer = gitops::transfer::Transfer::by(program);
+        transfer.limit = self.transfer_timeout;
+        transfer.most_bytes = self.max_fetch_bytes;
+        let authorities = [("SSL_CERT_FILE", &self.ssl_cert_file), ("SSL_CERT_DIR", &self.ssl_cert_dir)];
+        for (name, place) in authorities {
+            if let Some(place) = place {
+                transfer.environment.insert(name.into(), place.display().to_string());
+            }
+        }
         let mut config = gitops::Config::new(self.clones.clone(), transfer);
         config.allow_file_remotes = self.allow_file_remotes;
         config.namespace = self.namespaced.then(|| own.to_owned());

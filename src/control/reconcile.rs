@@ -118,7 +118,8 @@ impl Reconciler {
             // Another Rollout of the same name.
             *entry = Kept::new(uid, now);
         }
-        entry.exposure.note(now, Exposure::of(&observed), self.settings.data_plane_delay);
+        let steady = self.sender.clock().steady();
+        entry.exposure.note(now, steady, Exposure::of(&observed), self.settings.data_plane_delay);
         observed.exposure = entry.exposure.clone();
         observed.last.clone_from(&entry.last);
         Some((observed, now))

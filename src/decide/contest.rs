@@ -20,8 +20,9 @@ use crate::domain::Weight;
 pub(super) const KIND: &str = "TrafficContested";
 /// How often a weight is put back within `WINDOW` before the other hand is respected.
 const TRIES: usize = 3;
-/// A tool that applies Git does so every few minutes at the most; a person tries again within one.
-const WINDOW: Duration = Duration::from_secs(300);
+/// Five minutes and the second that noted times may be off by. A tool that applies Git does so every few minutes at
+/// the most; a person tries again within one.
+const WINDOW: Duration = Duration::from_secs(301);
 
 /// What other hands did, and what is done about it.
 #[derive(Clone, Debug, Default)]
@@ -68,8 +69,9 @@ fn recent<'a>(facts: &Facts<'a>) -> impl Iterator<Item = &'a Reassert> {
 fn is_lowered(facts: &Facts<'_>, service: &VirtualService) -> bool {
     let canary = facts.exposure.leads_to(Side::Canary);
     let booked = facts.memory.weights.as_ref().map(|weights| &weights.canary);
-    let is_less = booked
-        .is_some_and(|booked| booked.hash.is_some() && booked.hash.as_ref() == canary && facts.live() < booked.weight);
+    let is_less = booked.is_some_and(|booked| {
+        booked.hash.is_some() && booked.hash.as_ref() == canary && facts.live() < booked.weight
+    });
     is_less && service.last_writer.is_some() && !(service.is_last_written_by_us && has_shed(facts))
 }
 
@@ -107,18 +109,25 @@ impl Contest {
         }
         let was = facts.memory.condition(KIND).is_some_and(|old| old.status == ConditionStatus::True);
         let is_over = was && !self.is_recent;
-        is_over.then(|| (ConditionStatus::False, "Nobody else has lowered the weight for 5 minutes".to_owned()))
+        is_over
+            .then(|| (ConditionStatus::False, "Nobody else has lowered the weight for 5 minutes".to_owned()))
     }
 
     /// What to tell in an event, where this pass acts on another hand.
     pub(super) fn event(&self, facts: &Facts<'_>, target: Weight, is_cut: bool) -> Option<String> {
         let live = facts.live();
         if is_cut {
-            let by = facts.observed.virtual_service.as_ref().and_then(|service| service.last_writer.as_deref());
-            return Some(format!("{} raised the canary's weight to {live} %: cut to {target} %", named(by.unwrap_or_default())));
+            let by =
+                facts.observed.virtual_service.as_ref().and_then(|service| service.last_writer.as_deref());
+            return Some(format!(
+                "{} raised the canary's weight to {live} %: cut to {target} %",
+                named(by.unwrap_or_default())
+            ));
         }
         let is_put_back = self.is_reassert && target > live;
-        is_put_back.then(|| format!("{} lowered the canary's weight to {live} %: put back to {target} %", named(&self.by)))
+        is_put_back.then(|| {
+            format!("{} lowered the canary's weight to {live} %: put back to {target} %", named(&self.by))
+        })
     }
 
     /// What is waited for.
@@ -127,7 +136,12 @@ impl Contest {
     }
 
     fn message(&self, facts: &Facts<'_>) -> String {
-        let name = facts.observed.virtual_service.as_ref().map(|service| service.key.name.as_str()).unwrap_or_default();
+        let name = facts
+            .observed
+            .virtual_service
+            .as_ref()
+            .map(|service| service.key.name.as_str())
+            .unwrap_or_default();
         format!(
             "{by} keeps lowering the canary's weight in VirtualService `{name}`: the rollout holds at what it left and \
              tries again each 5 minutes. To end this, let it ignore the weights. Argo CD: `ignoreDifferences` with \

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     contest::Contest,
     facts::Facts,
-    memory::{Memory, Pause, PauseReason},
+    memory::{ConditionStatus, Memory, Pause, PauseReason},
     observed::{Side, Slot},
     plan::{About, Event, EventKind, Tell},
     record::AbortCause,
@@ -317,6 +317,9 @@ fn advance(facts: &Facts<'_>, analyses: &Analyses<'_>, course: &mut Course) {
     if course.is_held() {
         return course.waiting.extend(course.held_by());
     }
+    if is_kept_down(facts, course) {
+        return course.waiting.push(Wait::Contest);
+    }
     if let Some(wait) = unfinished(facts, analyses, course) {
         return course.waiting.push(wait);
     }
@@ -332,6 +335,16 @@ fn advance(facts: &Facts<'_>, analyses: &Analyses<'_>, course: &mut Course) {
     course.memory.step_run = None;
     course.memory.pauses.retain(|pause| pause.reason != PauseReason::CanaryPauseStep);
     course.memory.controller_pause = !course.memory.pauses.is_empty();
+}
+
+/// Another hand keeps the weight below that of the step, and is respected: time that passes so says nothing about the
+/// weight that the step is for. A person who promotes may go on.
+fn is_kept_down(facts: &Facts<'_>, course: &Course) -> bool {
+    let is_contested = facts
+        .memory
+        .condition(super::contest::KIND)
+        .is_some_and(|condition| condition.status == ConditionStatus::True);
+    is_contested && !course.is_resumed && facts.live() < facts.spec.weight_at(course.cursor)
 }
 
 /// What the current step still waits for; `None` when it is complete. Adds the pause of a pause step.

@@ -117,7 +117,11 @@ fn of_traffic(plan: &Plan) -> Vec<Tell> {
 pub(super) fn of_contest(facts: &Facts<'_>, course: &Course, limits: &Limits, plan: &Plan) -> Option<Tell> {
     let is_cut = plan.shed.weights.as_ref().is_some_and(|lowering| {
         let was_given = facts.memory.weights.as_ref().map_or(Weight::ZERO, |weights| weights.canary.weight);
-        let is_foreign = facts.observed.virtual_service.as_ref().is_some_and(|service| service.last_writer.is_some());
+        let is_foreign = facts
+            .observed
+            .virtual_service
+            .as_ref()
+            .is_some_and(|service| service.last_writer.is_some() && !service.is_last_written_by_us);
         let can_be_raised = matches!(lowering.why, ShedReason::AboveCeiling | ShedReason::Rejected);
         can_be_raised && is_foreign && facts.live() > was_given
     });

@@ -7,6 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::observed::{Exposure, ExposureHistory, Observed, Side};
 use crate::domain::{PodHash, Weight};
 
+/// A clock that is slewed, as NTP does it, is off by far less between two passes.
+const STEP_SECONDS: f64 = 0.5;
+
 impl Exposure {
     /// What is observed right now. Where the routes cannot be told, both sides count as carrying everything.
     pub fn of(observed: &Observed) -> Self {
@@ -55,20 +58,30 @@ impl Exposure {
 impl ExposureHistory {
     /// A history that begins now.
     pub fn begin(now: Timestamp) -> Self {
-        Self { since: now, seen: vec![] }
+        Self { since: now, noted: None, seen: vec![] }
     }
 
-    /// Adds what is seen at `now` and forgets what is older than `delay`, but for the newest of those.
-    pub fn note(&mut self, now: Timestamp, exposure: Exposure, delay: Duration) {
-        if now < self.since {
+    /// Adds what is seen at `now` and forgets what is older than `delay`, but for the newest of those. `steady` is the
+    /// time of a clock that nobody can set: where the two do not agree on how much has passed, `now` has stepped, and
+    /// nothing is known of how long ago anything was.
+    pub fn note(&mut self, now: Timestamp, steady: Duration, exposure: Exposure, delay: Duration) {
+        if now < self.since || self.has_stepped(now, steady) {
             *self = Self::begin(now);
         }
+        self.noted = Some((now, steady));
         if self.seen.last().is_none_or(|(_, last)| *last != exposure) {
             self.seen.push((now, exposure));
         }
         let horizon = before(now, delay);
         let keep_from = self.seen.iter().rposition(|(at, _)| *at <= horizon).unwrap_or(0);
         self.seen.drain(..keep_from);
+    }
+
+    fn has_stepped(&self, now: Timestamp, steady: Duration) -> bool {
+        let Some((then, then_steady)) = self.noted else { return false };
+        let by_clock = now.duration_since(then).as_secs_f64();
+        let passed = steady.as_secs_f64() - then_steady.as_secs_f64();
+        (by_clock - passed).abs() > STEP_SECONDS
     }
 
     /// The largest share that `measure` finds within the last `delay`; all of the traffic while that time has not
@@ -118,7 +131,7 @@ mod tests {
     #[test]
     fn what_was_not_watched_counts_as_everything() {
         let mut history = ExposureHistory::begin(at(0));
-        history.note(at(0), canary(0), DELAY);
+        history.note(at(0), Duration::from_secs(0), canary(0), DELAY);
         assert_eq!(history.largest(at(9), DELAY, |seen| seen.canary), Weight::FULL);
         assert_eq!(history.largest(at(10), DELAY, |seen| seen.canary), Weight::ZERO);
     }
@@ -126,9 +139,9 @@ mod tests {
     #[test]
     fn a_weight_lingers_for_the_data_plane_delay() {
         let mut history = ExposureHistory::begin(at(0));
-        history.note(at(0), canary(50), DELAY);
-        history.note(at(100), canary(0), DELAY);
-        history.note(at(105), canary(0), DELAY);
+        history.note(at(0), Duration::from_secs(0), canary(50), DELAY);
+        history.note(at(100), Duration::from_secs(100), canary(0), DELAY);
+        history.note(at(105), Duration::from_secs(105), canary(0), DELAY);
         assert_eq!(history.largest(at(109), DELAY, |seen| seen.canary).percent(), 50);
         assert_eq!(history.largest(at(110), DELAY, |seen| seen.canary), Weight::ZERO);
         assert_eq!(history.since(|seen| seen.canary == Weight::ZERO), Some(at(100)));
@@ -138,9 +151,19 @@ mod tests {
     #[test]
     fn a_clock_that_steps_back_begins_the_history_anew() {
         let mut history = ExposureHistory::begin(at(100));
-        history.note(at(100), canary(0), DELAY);
-        history.note(at(50), canary(0), DELAY);
+        history.note(at(100), Duration::from_secs(100), canary(0), DELAY);
+        history.note(at(50), Duration::from_secs(50), canary(0), DELAY);
         assert_eq!(history.largest(at(55), DELAY, |seen| seen.canary), Weight::FULL);
+    }
+
+    #[test]
+    fn a_clock_that_steps_on_begins_the_history_anew() {
+        let mut history = ExposureHistory::begin(at(0));
+        history.note(at(0), Duration::from_secs(0), canary(50), DELAY);
+        history.note(at(100), Duration::from_secs(100), canary(0), DELAY);
+        history.note(at(161), Duration::from_secs(101), canary(0), DELAY);
+        assert_eq!(history.largest(at(161), DELAY, |seen| seen.canary), Weight::FULL);
+        assert_eq!(history.largest(at(171), DELAY, |seen| seen.canary), Weight::ZERO);
     }
 
     #[test]

@@ -28,7 +28,7 @@ mod tests;
 mod traffic;
 mod workload;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use self::{
     course::Course,
@@ -46,6 +46,9 @@ use crate::domain::{Key, PodHash, Weight};
 pub fn set_name(rollout: &Key, hash: &PodHash) -> String {
     format!("{}-{hash}", rollout.name)
 }
+
+/// When to look again at what should have come by now.
+const AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
 /// Decides one pass for one Rollout.
 pub fn step(observed: &Observed, now: Timestamp) -> Plan {
@@ -127,7 +130,11 @@ fn remember(facts: &Facts<'_>, course: &Course, analyses: &Analyses<'_>, limits:
         .then(|| StatusWrite { old: facts.memory.clone(), new: course.memory.clone() });
     // A version that has no ReplicaSet yet leaves the status as it is: it is booked once it is seen.
     let rollout = rollout.filter(|_| course.stage != Stage::Creating || is_worth_saying(facts, course));
-    Remember { runs: analyses.writes(), record: evidence::record(facts, course, analyses, limits.target), rollout }
+    Remember {
+        runs: analyses.writes(),
+        record: evidence::record(facts, course, analyses, limits.target),
+        rollout,
+    }
 }
 
 /// While a ReplicaSet is awaited only an invalid reference is news, or a name that is taken.
@@ -169,9 +176,9 @@ fn waits(facts: &Facts<'_>, course: &Course) -> Vec<Wake> {
     if let Some(spec::Step::Pause { duration: Some(duration), .. }) = facts.spec.step(course.cursor) {
         let pause =
             course.memory.pauses.iter().find(|pause| pause.reason == memory::PauseReason::CanaryPauseStep);
-        wakes.extend(
-            pause.map(|pause| Wake { at: facts.after(pause.since, *duration), reason: Wait::PauseEnds }),
-        );
+        // One that is over and yet not complete waits for something else: metrics, a person, another hand.
+        let ends = pause.map(|pause| facts.after(pause.since, *duration)).filter(|at| *at > facts.now);
+        wakes.extend(ends.map(|at| Wake { at, reason: Wait::PauseEnds }));
     }
     for side in [Side::Stable, Side::Canary] {
         let began = facts.after(facts.observed.exposure.since, facts.delay());
@@ -193,10 +200,14 @@ fn waits(facts: &Facts<'_>, course: &Course) -> Vec<Wake> {
     wakes
 }
 
-/// The first time to look again. Something that was remembered is looked at again at once.
+/// The first time to look again. Something that was remembered is looked at again at once; a time that has come and has
+/// changed nothing is no reason to look in a circle.
 fn earliest(now: Timestamp, wakes: Vec<Wake>, has_remembered: bool) -> Option<Wake> {
     let own = has_remembered.then_some(Wake { at: now, reason: Wait::OwnWrite });
-    wakes.into_iter().chain(own).min_by_key(|wake| (wake.at, wake.reason))
+    let soonest = now.saturating_add(AGAIN).unwrap_or(Timestamp::MAX);
+    let wakes =
+        wakes.into_iter().map(|wake| Wake { at: if wake.at > now { wake.at } else { soonest }, ..wake });
+    wakes.chain(own).min_by_key(|wake| (wake.at, wake.reason))
 }
 
 fn report(facts: &Facts<'_>, course: &Course, limits: &Limits) -> Report {

@@ -233,6 +233,8 @@ pub struct RunTemplate {
 pub struct ExposureHistory {
     /// When this process began to observe the Rollout.
     pub since: Timestamp,
+    /// When the newest note was made: by the clock, and by one that nobody can set.
+    pub noted: Option<(Timestamp, Duration)>,
     /// What was seen at each change, oldest first; the last entry is what is seen now. At most the entries of the
     /// last data-plane delay and the one before them.
     pub seen: Vec<(Timestamp, Exposure)>,

@@ -168,8 +168,15 @@ pub enum Expose {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Retire {
     ScaleDown(ScaleDown),
-    DeleteReplicaSet { name: String, uid: Uid, resource_version: String },
-    DeleteRun { name: String, uid: Uid },
+    DeleteReplicaSet {
+        name: String,
+        uid: Uid,
+        resource_version: String,
+    },
+    DeleteRun {
+        name: String,
+        uid: Uid,
+    },
     /// Gives up what serin owns of the routes: their user's tools shall see every later change of theirs.
     Release(Release),
 }

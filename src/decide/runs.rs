@@ -285,8 +285,14 @@ pub(super) fn deletions(facts: &Facts<'_>, course: &Course, analyses: &Analyses<
     let (mut good, mut bad) = (0usize, 0usize);
     let mut deletions = vec![];
     for looked in done {
-        let is_orphan =
-            !facts.observed.replica_sets.iter().any(|set| Some(&set.hash) == looked.owned.hash.as_ref());
+        // The present version is not gone when somebody has deleted its ReplicaSet: another one is made.
+        let is_orphan = looked.owned.hash.is_none()
+            || looked.owned.hash != facts.memory.current
+                && !facts
+                    .observed
+                    .replica_sets
+                    .iter()
+                    .any(|set| Some(&set.hash) == looked.owned.hash.as_ref());
         let (kept, limit) = match looked.owned.run.status.phase.verdict() {
             Some(Verdict::Successful) => (&mut good, facts.spec.successful_runs),
             Some(Verdict::Failed | Verdict::Error | Verdict::Inconclusive) | None => {

@@ -20,7 +20,7 @@ pub(super) fn switches(facts: &Facts<'_>, course: &Course) -> (Vec<Prepare>, Vec
     let mut switches = vec![];
     let mut waiting = vec![];
     for (side, set) in [Side::Stable, Side::Canary].into_iter().zip(wanted) {
-        match set.and_then(|set| switch(facts, side, set)) {
+        match set.and_then(|set| switch(facts, course, side, set)) {
             Some(Ok(switch)) => switches.push(Prepare::SwitchService(switch)),
             Some(Err(wait)) => waiting.push(wait),
             None => {}
@@ -30,7 +30,7 @@ pub(super) fn switches(facts: &Facts<'_>, course: &Course) -> (Vec<Prepare>, Vec
 }
 
 /// `None` when the selector is right already (or its Service is missing, which is said elsewhere).
-fn switch(facts: &Facts<'_>, side: Side, set: &ReplicaSet) -> Option<Result<Switch, Wait>> {
+fn switch(facts: &Facts<'_>, course: &Course, side: Side, set: &ReplicaSet) -> Option<Result<Switch, Wait>> {
     let service = facts.service(side)?;
     if service.selected.as_ref() == Some(&set.hash) {
         return None;
@@ -40,9 +40,9 @@ fn switch(facts: &Facts<'_>, side: Side, set: &ReplicaSet) -> Option<Result<Swit
         && set.serving() >= facts.spec.replicas.min(set.replicas);
     let wait = match (&service.selected, side) {
         // Taking over a Service that selects every version narrows it: the version must be whole, and where it is
-        // not the stable one the routes must not lead to it yet.
+        // not the stable one it must be meant to have what the routes send there.
         (None, _) if !is_whole => Some(pods_of(side)),
-        (None, Side::Canary) if !facts.is_promoted() && facts.live() > Weight::ZERO => Some(Wait::Weight),
+        (None, Side::Canary) if !may_narrow(facts, course, set) => Some(Wait::Weight),
         (None, _) => None,
         (Some(_), _) if set.serving() == 0 => Some(pods_of(side)),
         (Some(_), _) if facts.is_idle(side) => None,
@@ -60,6 +60,22 @@ fn switch(facts: &Facts<'_>, side: Side, set: &ReplicaSet) -> Option<Result<Swit
             adopt: service.managed_by.is_none().then(|| facts.observed.rollout.key.name.clone()),
         }),
     })
+}
+
+/// Whether the canary's Service, which selects every version, may be narrowed to this one. Engines that apply on the
+/// server's side take a selector as a whole: each apply takes the hash off, also in mid-canary.
+fn may_narrow(facts: &Facts<'_>, course: &Course, set: &ReplicaSet) -> bool {
+    let largest = || facts.observed.exposure.largest(facts.now, facts.delay(), |seen| seen.canary);
+    facts.stable.is_some_and(|stable| stable.hash == set.hash)
+        || facts.is_idle(Side::Canary)
+        || is_meant_to_have(facts, course, largest())
+}
+
+/// The present step gives the new version this much, and its pods can carry it.
+pub(super) fn is_meant_to_have(facts: &Facts<'_>, course: &Course, weight: Weight) -> bool {
+    let can_carry =
+        |new: &ReplicaSet| new.serving() > 0 && new.serving() >= weight.replicas_needed(facts.spec.replicas);
+    weight <= facts.spec.weight_at(course.cursor) && facts.new.is_some_and(can_carry)
 }
 
 /// The stable side leads to a wrong version while it carries traffic: it may be moved to one that can carry the

@@ -33,7 +33,11 @@ pub(super) fn limits(facts: &Facts<'_>, course: &Course) -> Limits {
 fn ceiling(facts: &Facts<'_>, course: &Course) -> (Weight, ShedReason) {
     let foreign = (Weight::FULL, ShedReason::AboveCeiling);
     // Both sides without a hash lead to the same pods; a canary side that leads to stable pods exposes nobody.
-    let Some(carried) = facts.exposure.leads_to(Side::Canary) else { return foreign };
+    let Some(carried) = facts.exposure.leads_to(Side::Canary) else {
+        // A Service without a hash reaches every version, a rejected one too.
+        let is_rejected = course.stage == Stage::Aborted && course.memory.stable.is_some();
+        return if is_rejected { (Weight::ZERO, ShedReason::Rejected) } else { foreign };
+    };
     if course.memory.stable.is_none() || course.memory.stable.as_ref() == Some(carried) {
         return foreign;
     }
@@ -108,6 +112,14 @@ fn canary_target(facts: &Facts<'_>, course: &Course, ceiling: Weight) -> (Weight
         return (back, waiting);
     }
     if facts.exposure.leads_to(Side::Canary) != Some(&new.hash) {
+        let is_open = facts.service(Side::Canary).is_some_and(|service| service.selected.is_none());
+        if is_open
+            && facts.live() > Weight::ZERO
+            && !super::services::is_meant_to_have(facts, course, facts.live())
+        {
+            // It leads to every version, and can be narrowed to the new one only without this traffic.
+            return (Weight::ZERO, vec![Wait::Weight]);
+        }
         return (facts.live().min(ceiling), vec![Wait::CanaryPods]);
     }
     if course.memory.promote_full && new.serving() < facts.spec.replicas {

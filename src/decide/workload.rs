@@ -156,7 +156,7 @@ fn others(facts: &Facts<'_>, course: &Course, work: &mut Workload) {
         // The previous stable version is kept for its delay; a canary that was superseded only until it is drained.
         let deadline = match (course.stage, set.deadline) {
             (_, Some(deadline)) => deadline,
-            (Stage::Promoted, None) => {
+            (Stage::Promoted, None) if !facts.spec.scale_down_delay.is_zero() => {
                 let deadline = facts.after(facts.now, facts.spec.scale_down_delay);
                 let annotate = AnnotateReplicaSet {
                     name: set.name.clone(),

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams},
 };
 
-use super::rollout::RolloutFacts;
+use super::{access::Values, rollout::RolloutFacts};
 use crate::{
     api::serin::{SelfHeal, SelfHealPolicy, SelfHealStatus},
     clock::Clock,
@@ -39,6 +40,14 @@ pub enum ClusterError {
 pub struct Cluster {
     client: Client,
     clock: Clock,
+}
+
+/// A Secret of a namespace.
+pub enum SecretFound {
+    Missing,
+    /// No role lets us read it.
+    Forbidden,
+    Read(Values),
 }
 
 /// The SelfHeal of a key.
@@ -86,6 +95,25 @@ impl Cluster {
         let api = self.api(namespace, &ApiResource::from_gvk_with_plural(&kind, "rollouts"));
         let Some(object) = self.ask(api.get_opt(name)).await? else { return Ok(None) };
         Ok(Some(RolloutFacts::read(&serde_json::to_value(&object).unwrap_or_default())))
+    }
+
+    /// Reads one Secret. The roles of `deploy/` grant that for no Secret; each namespace does it for its own.
+    ///
+    /// # Errors
+    /// As [`Self::self_heal`], but not for a refusal.
+    pub async fn secret(&self, namespace: &str, name: &str) -> Result<SecretFound, ClusterError> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        match self.ask(api.get_opt(name)).await {
+            Ok(None) => Ok(SecretFound::Missing),
+            Ok(Some(secret)) => {
+                let data = secret.data.unwrap_or_default();
+                Ok(SecretFound::Read(data.into_iter().map(|(key, value)| (key, value.0)).collect()))
+            }
+            Err(ClusterError::Kube(kube::Error::Api(status))) if status.code == 403 => {
+                Ok(SecretFound::Forbidden)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The policies of a namespace. One that is not of the shape that this version knows is left out and logged.

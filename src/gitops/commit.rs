@@ -1,13 +1,20 @@
 //! Reads a file at a commit, and writes a commit that changes one file, straight in the object store: no work tree,
 //! no index, no checkout. Blocking, local, quick.
 
-use git2::{FileMode, ObjectType, Oid, Repository, Signature, Tree};
+use std::collections::{BTreeSet, BinaryHeap};
+
+use git2::{Commit, FileMode, ObjectType, Oid, Repository, Signature, Tree};
 use jiff::Timestamp;
 
+use super::edit::MAX_FILE_BYTES;
 use crate::api::serin::Author;
 
 /// How many commits below the tip are searched for our own. Also the depth of a shallow fetch.
 pub const HISTORY_DEPTH: u16 = 50;
+
+/// The most that is read of a folder or a commit, in bytes. A folder of 100,000 files has 4 MiB. What a repository
+/// holds is anybody's who may push to it, and is read into memory whole.
+const MAX_OBJECT_BYTES: usize = 16 * 1024 * 1024;
 
 /// The trailer that marks a commit of ours.
 pub const KEY_TRAILER: &str = "Serin-Rollback-Key";
@@ -35,6 +42,8 @@ pub enum CommitError {
     FileMissing(String),
     #[error("`{0}` is a link, a folder or a submodule, not a plain file")]
     NotAFile(String),
+    #[error("`{name}` has {bytes} bytes; the most that is read is {most}")]
+    TooLarge { name: String, bytes: usize, most: usize },
     #[error("the clone on this machine cannot be used: {0}")]
     Store(#[from] git2::Error),
 }
@@ -53,16 +62,33 @@ fn parts(path: &str) -> Result<Vec<&str>, CommitError> {
     if parts.iter().any(odd) { Err(refused()) } else { Ok(parts) }
 }
 
+/// Refuses an object that is larger than `most` bytes, before it is read.
+fn bounded(clone: &Repository, id: Oid, name: &str, most: usize) -> Result<(), CommitError> {
+    let (bytes, _) = clone.odb()?.read_header(id)?;
+    if bytes > most { Err(CommitError::TooLarge { name: name.into(), bytes, most }) } else { Ok(()) }
+}
+
+/// The commit `id`, of bounded size.
+fn commit<'a>(clone: &'a Repository, id: Oid) -> Result<Commit<'a>, CommitError> {
+    bounded(clone, id, &id.to_string(), MAX_OBJECT_BYTES)?;
+    Ok(clone.find_commit(id)?)
+}
+
+fn tree<'a>(clone: &'a Repository, id: Oid, path: &str) -> Result<Tree<'a>, CommitError> {
+    bounded(clone, id, path, MAX_OBJECT_BYTES)?;
+    Ok(clone.find_tree(id)?)
+}
+
 /// Reads the plain file `path` at the commit `tip`.
 ///
 /// # Errors
-/// `PathRefused`, `FileMissing` and `NotAFile` want a person; `Store` wants a new clone.
+/// `PathRefused`, `FileMissing`, `NotAFile` and `TooLarge` want a person; `Store` wants a new clone.
 pub fn read(clone: &Repository, tip: Oid, path: &str) -> Result<File, CommitError> {
     let parts = parts(path)?;
-    let mut tree: Tree<'_> = clone.find_commit(tip)?.tree()?;
+    let mut folder = tree(clone, commit(clone, tip)?.tree_id(), "/")?;
     for (index, part) in parts.iter().enumerate() {
         let last = index + 1 == parts.len();
-        let Some((id, kind, mode)) = tree.get_name(part).map(|e| (e.id(), e.kind(), e.filemode())) else {
+        let Some((id, kind, mode)) = folder.get_name(part).map(|e| (e.id(), e.kind(), e.filemode())) else {
             return Err(CommitError::FileMissing(path.into()));
         };
         if last {
@@ -76,12 +102,14 @@ pub fn read(clone: &Repository, tip: Oid, path: &str) -> Result<File, CommitErro
                 }
                 _ => return Err(CommitError::NotAFile(path.into())),
             };
+            bounded(clone, id, path, MAX_FILE_BYTES)?;
             return Ok(File { bytes: clone.find_blob(id)?.content().to_vec(), mode });
         }
+        let above = parts.get(..=index).unwrap_or_default().join("/");
         if kind != Some(ObjectType::Tree) {
-            return Err(CommitError::NotAFile(parts.get(..=index).unwrap_or_default().join("/")));
+            return Err(CommitError::NotAFile(above));
         }
-        tree = clone.find_tree(id)?;
+        folder = tree(clone, id, &above)?;
     }
     Err(CommitError::PathRefused(path.into()))
 }
@@ -126,20 +154,27 @@ fn signature_part(text: &str) -> String {
 /// # Errors
 /// `Store` where the history cannot be read.
 pub fn find(clone: &Repository, tip: Oid, key: &str) -> Result<Option<Oid>, CommitError> {
-    let mut walk = clone.revwalk()?;
-    walk.push(tip)?;
-    for oid in walk.take(usize::from(HISTORY_DEPTH)) {
-        let oid = oid?;
-        if trailer(clone, oid, KEY_TRAILER)?.as_deref() == Some(key) {
-            return Ok(Some(oid));
+    let mut seen = BTreeSet::from([tip]);
+    // The newest first, as far as commits tell the truth about their time.
+    let mut next = BinaryHeap::from([(i64::MAX, tip)]);
+    for _ in 0..HISTORY_DEPTH {
+        let Some((_, id)) = next.pop() else { break };
+        let commit = commit(clone, id)?;
+        if trailer(&commit, KEY_TRAILER)?.as_deref() == Some(key) {
+            return Ok(Some(id));
+        }
+        for parent in commit.parent_ids().take(usize::from(HISTORY_DEPTH)) {
+            // Below the end of a shallow history there is nothing.
+            if clone.odb()?.exists(parent) && seen.insert(parent) {
+                next.push((self::commit(clone, parent)?.time().seconds(), parent));
+            }
         }
     }
     Ok(None)
 }
 
 /// The value of a trailer of a commit.
-fn trailer(clone: &Repository, commit: Oid, name: &str) -> Result<Option<String>, CommitError> {
-    let commit = clone.find_commit(commit)?;
+fn trailer(commit: &Commit<'_>, name: &str) -> Result<Option<String>, CommitError> {
     // A message that is not UTF-8 is not ours.
     let Ok(message) = commit.message() else { return Ok(None) };
     let trailers = git2::message_trailers_strs(message)?;

@@ -5,18 +5,23 @@ use std::{collections::BTreeMap, sync::Arc, sync::Mutex, sync::PoisonError};
 
 use git2::Oid;
 use jiff::Timestamp;
-use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard, Semaphore};
 
 use super::{
+    access::{Access, AccessError},
     commit::{self, CommitError},
     edit::{self, Change, Target},
     heal::Tip,
     message::Report,
-    repo::{Clones, short_hash},
+    repo::{self, Clones, short_hash},
     status::MAX_DIFF_BYTES,
-    transfer::{Credential, Failure, Transfer},
+    transfer::{Failure, Transfer},
 };
 use crate::api::serin::{GitLocation, SelfHealPolicySpec, SelfHealSpec, TargetKind};
+
+/// Transfers at the same time, of all lanes. Each takes some 30 MiB and may take 256 MiB; a remote that hangs keeps its child for the
+/// whole of `limit`, and then pauses for longer.
+const MAX_TRANSFERS: usize = 6;
 
 /// All lanes.
 #[derive(Debug)]
@@ -24,6 +29,7 @@ pub struct Lanes {
     clones: Clones,
     transfer: Transfer,
     turns: Mutex<BTreeMap<String, Arc<Turn<()>>>>,
+    transfers: Semaphore,
 }
 
 /// A turn in the lane of one remote. The lane is free again when this is dropped.
@@ -38,6 +44,8 @@ pub struct Lane<'a> {
 pub enum LaneError {
     #[error(transparent)]
     Transfer(#[from] Failure),
+    #[error(transparent)]
+    Access(#[from] AccessError),
     #[error(transparent)]
     Commit(#[from] CommitError),
 }
@@ -73,16 +81,36 @@ impl Case {
 impl Lanes {
     /// Lanes over these clones.
     pub fn new(clones: Clones, transfer: Transfer) -> Self {
-        Self { clones, transfer, turns: Mutex::default() }
+        Self { clones, transfer, turns: Mutex::default(), transfers: Semaphore::new(MAX_TRANSFERS) }
     }
 
     /// Waits for the turn in the lane of a remote. First come, first served.
     pub async fn enter(&self, git: &GitLocation) -> Lane<'_> {
         let turn = {
             let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            turns.entry(git.url.clone()).or_default().clone()
+            turns.entry(repo::name(&git.url)).or_default().clone()
         };
         Lane { lanes: self, git: git.clone(), _turn: turn.lock_owned().await }
+    }
+
+    /// Throws clones away that nobody uses until all together are small enough; never the one called `but`.
+    async fn make_room(&self, but: &str) -> Result<(), LaneError> {
+        let clones = self.clones.clone();
+        for name in blocking(move || Ok(clones.surplus())).await?.into_iter().filter(|name| name != but) {
+            let turn = {
+                let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+                turns.entry(name.clone()).or_default().clone()
+            };
+            let Ok(turn) = turn.try_lock_owned() else { continue };
+            let clones = self.clones.clone();
+            blocking(move || {
+                clones.remove_named(&name);
+                Ok(())
+            })
+            .await?;
+            drop(turn);
+        }
+        Ok(())
     }
 }
 
@@ -91,13 +119,14 @@ impl Lane<'_> {
     ///
     /// # Errors
     /// See [`Failure`]. After `Clone` the clone is thrown away, so that the next fetch begins anew.
-    pub async fn fetch(&self) -> Result<Oid, LaneError> {
+    pub async fn fetch(&self, access: &Access) -> Result<Oid, LaneError> {
         let (clones, url) = (self.lanes.clones.clone(), self.git.url.clone());
-        blocking(move || Ok(clones.open(&url).map(drop)?)).await?;
+        blocking(move || Ok(clones.ready(&url)?)).await?;
+        self.lanes.make_room(&repo::name(&self.git.url)).await?;
         let path = self.lanes.clones.path(&self.git.url);
         let remote = (self.git.url.as_str(), self.git.branch.as_str());
-        let fetched =
-            self.lanes.transfer.fetch(remote, &path, commit::HISTORY_DEPTH, &Credential::None).await;
+        let _one = self.lanes.transfers.acquire().await;
+        let fetched = self.lanes.transfer.fetch(remote, &path, commit::HISTORY_DEPTH, access).await;
         if matches!(fetched, Err(Failure::Clone(_))) {
             self.lanes.clones.remove(&self.git.url);
         }
@@ -161,10 +190,11 @@ impl Lane<'_> {
     ///
     /// # Errors
     /// See [`Transfer::push`].
-    pub async fn push(&self, commit: Oid, tip: Oid) -> Result<(), LaneError> {
+    pub async fn push(&self, (commit, tip): (Oid, Oid), access: &Access) -> Result<(), LaneError> {
         let path = self.lanes.clones.path(&self.git.url);
         let remote = (self.git.url.as_str(), self.git.branch.as_str());
-        Ok(self.lanes.transfer.push(remote, &path, (commit, tip), &Credential::None).await?)
+        let _one = self.lanes.transfers.acquire().await;
+        Ok(self.lanes.transfer.push(remote, &path, (commit, tip), access).await?)
     }
 }
 

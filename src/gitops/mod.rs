@@ -10,19 +10,26 @@
 //!
 //! It holds the credentials of Git and nothing else does. It reads Rollouts and never writes them.
 
+pub mod access;
+mod callbacks;
 pub mod cluster;
 pub mod commit;
 pub mod edit;
 pub mod heal;
+mod hosts;
 pub mod lane;
+mod local;
 pub mod message;
 pub mod pass;
 pub mod pause;
 pub mod perform;
+pub mod remote;
 pub mod repo;
 pub mod rollout;
 pub mod status;
+mod tls;
 pub mod transfer;
+mod trouble;
 mod worker;
 
 pub use worker::{Config, Error, run};

@@ -7,17 +7,17 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    cluster::{Cluster, ClusterError, Found, Key},
-    commit::CommitError,
+    access::{self, Access, AccessError, Values},
+    cluster::{Cluster, ClusterError, Found, Key, SecretFound},
     heal::{self, Gate, Next, Rules, Situation, Standing},
     lane::{Case, Lane, LaneError, Lanes},
     pause::Pause,
+    remote,
     rollout::RolloutFacts,
-    status,
-    transfer::{Disposition, Failure},
+    status, trouble,
 };
 use crate::{
-    api::serin::{Phase, SelfHeal, SelfHealPolicy, SelfHealStatus},
+    api::serin::{GitLocation, Phase, SecretReference, SelfHeal, SelfHealPolicy, SelfHealStatus},
     clock::Clock,
 };
 
@@ -34,6 +34,9 @@ pub enum Again {
     After(Duration),
     /// Later, and later each time.
     BackOff,
+    /// As `BackOff`, with longer pauses: a person has to do something that is not heard of here, in Git, at the server
+    /// or in a Secret. Whoever has done it and does not want to wait touches the policy.
+    Seldom,
 }
 
 /// What passes work with.
@@ -64,7 +67,7 @@ pub async fn pass(workshop: &Workshop, key: &Key, pause: &mut Pause) -> Result<A
         Found::Read(intent) => intent,
     };
     let written = intent.status.clone().unwrap_or_default();
-    let mut work = Work { workshop, key, written, intent: &intent, policy_name: String::new() };
+    let mut work = Work { workshop, key, written, intent: &intent, policy_name: String::new(), place: None };
     match work.written.phase {
         Some(phase) if phase.is_final() => Ok(Again::OnChange),
         Some(Phase::Pushed) => {
@@ -84,6 +87,14 @@ struct Work<'a> {
     written: SelfHealStatus,
     /// The policy that decides; empty until one is found.
     policy_name: String,
+    /// Where in Git it is done, once that is being asked in this pass. What blocks a revert before that is heard of when
+    /// it changes.
+    place: Option<GitLocation>,
+}
+
+/// A text that says something.
+fn some(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// What a try on the branch came to.
@@ -124,25 +135,35 @@ impl<'a> Work<'a> {
             }
             (Phase::Blocked, "RateLimited") => Again::After(Duration::from_mins(5)),
             (Phase::Pending, _) => Again::BackOff,
+            (Phase::Blocked, _) if self.place.is_some() => Again::Seldom,
             (Phase::NoPolicy | Phase::DryRun | Phase::PullRequestOpen | Phase::Blocked, _)
             | (Phase::Synced | Phase::Superseded | Phase::NotNeeded, _) => Again::OnChange,
         })
     }
 
+    /// Tells a change. What a person has to act on is a warning; the rest goes on by itself.
     fn log(&self, status: &SelfHealStatus) {
         let (namespace, name) = self.key;
         let phase: &str = status.phase.map_or("", Into::into);
-        tracing::info!(
-            self_heal.namespace = namespace,
-            self_heal.name = name,
-            self_heal.phase = phase,
-            self_heal.reason = status.reason,
-            self_heal.attempts = status.attempts,
-            rollout.name = self.intent.spec.rollout_ref.name,
-            git.commit = status.commit,
-            "Revert `{namespace}/{name}` is {phase}: {}",
-            status.message
-        );
+        macro_rules! tell {
+            ($level:ident) => {
+                tracing::$level!(
+                    self_heal.namespace = namespace,
+                    self_heal.name = name,
+                    self_heal.phase = phase,
+                    self_heal.reason = status.reason,
+                    self_heal.attempts = status.attempts,
+                    rollout.name = self.intent.spec.rollout_ref.name,
+                    policy.name = some(&status.policy),
+                    git.url = self.place.as_ref().map(|place| place.url.as_str()),
+                    git.branch = self.place.as_ref().map(|place| place.branch.as_str()),
+                    git.commit = some(&status.commit),
+                    "Revert `{namespace}/{name}` is {phase}: {}",
+                    status.message
+                )
+            };
+        }
+        if status.phase == Some(Phase::Blocked) { tell!(warn) } else { tell!(info) }
     }
 
     fn situation<'s>(
@@ -181,6 +202,7 @@ impl<'a> Work<'a> {
         if matches!(self.written.phase, None | Some(Phase::NoPolicy)) {
             self.stand(Standing::new(Phase::Working, "AskingGit", "the branch is being looked at")).await?;
         }
+        self.place = Some(case.policy.git.clone());
         let workshop = self.workshop;
         let lane = workshop.lanes.enter(&case.policy.git).await;
         for race in 0..MAX_RACES {
@@ -206,13 +228,17 @@ impl<'a> Work<'a> {
 
     /// Fetches, decides on what is there now, and pushes if that is the decision.
     async fn attempt(&mut self, lane: &Lane<'_>, case: &Case) -> Result<Try, ClusterError> {
+        let access = match self.access(case).await? {
+            Ok(access) => access,
+            Err(error) => return self.failed(&error.into(), case).await,
+        };
         let seen = async {
-            let tip = lane.fetch().await?;
+            let tip = lane.fetch(&access).await?;
             Ok::<_, LaneError>((tip, lane.look(case, tip).await?))
         };
         let (tip, held) = match seen.await {
             Ok(seen) => seen,
-            Err(error) => return self.failed(&error).await,
+            Err(error) => return self.failed(&error, case).await,
         };
         // The fetch may have taken long: everything else is read anew too, the policy's consent included.
         let policies = self.workshop.cluster.policies(&self.key.0).await?;
@@ -247,9 +273,9 @@ impl<'a> Work<'a> {
                     );
                     Ok(Try::Done(self.write(&standing, |status| status.diff = diff).await?))
                 }
-                Err(error) => self.failed(&error).await,
+                Err(error) => self.failed(&error, case).await,
             },
-            Next::Commit { bytes } => self.push(lane, case, tip, &bytes).await,
+            Next::Commit { bytes } => self.push(lane, case, (tip, &access), &bytes).await,
         }
     }
 
@@ -261,7 +287,7 @@ impl<'a> Work<'a> {
         &mut self,
         lane: &Lane<'_>,
         case: &Case,
-        tip: Oid,
+        (tip, access): (Oid, &Access),
         bytes: &[u8],
     ) -> Result<Try, ClusterError> {
         let now: Timestamp = self.workshop.clock.now();
@@ -271,12 +297,12 @@ impl<'a> Work<'a> {
         };
         let (diff, commit) = match made.await {
             Ok(made) => made,
-            Err(error) => return self.failed(&error).await,
+            Err(error) => return self.failed(&error, case).await,
         };
         // The try is counted before it is made: whoever comes after a crash knows that the commit may be there.
         let sending = Standing::new(Phase::Working, "Pushing", "the commit is being pushed");
         self.write(&sending, |status| status.attempts = status.attempts.saturating_add(1)).await?;
-        match lane.push(commit, tip).await {
+        match lane.push((commit, tip), access).await {
             Ok(()) => {
                 let (at, standing) = (self.now(), heal::pushed());
                 let written = self.write(&standing, |status| {
@@ -286,38 +312,46 @@ impl<'a> Work<'a> {
                 });
                 Ok(Try::Done(written.await?))
             }
-            Err(error) => self.failed(&error).await,
+            Err(error) => self.failed(&error, case).await,
         }
     }
 
     /// Writes what a failure means.
-    async fn failed(&mut self, error: &LaneError) -> Result<Try, ClusterError> {
-        let (disposition, reason): (_, &'static str) = match error {
-            LaneError::Transfer(failure) => (failure.disposition(), transfer_reason(failure)),
-            LaneError::Commit(CommitError::Store(_)) => (Disposition::Retry, "CloneDamaged"),
-            LaneError::Commit(
-                refused @ (CommitError::PathRefused(_)
-                | CommitError::FileMissing(_)
-                | CommitError::NotAFile(_)),
-            ) => (Disposition::Stall, refused.into()),
-        };
-        let phase = match disposition {
-            Disposition::Again => return Ok(Try::Raced),
-            Disposition::Retry => Phase::Pending,
-            Disposition::Stall => Phase::Blocked,
-        };
-        Ok(Try::Done(self.stand(Standing::new(phase, reason, error.to_string())).await?))
+    async fn failed(&mut self, error: &LaneError, case: &Case) -> Result<Try, ClusterError> {
+        match trouble::standing(error, &case.policy.git) {
+            None => Ok(Try::Raced),
+            Some(standing) => Ok(Try::Done(self.stand(standing).await?)),
+        }
     }
-}
 
-fn transfer_reason(failure: &Failure) -> &'static str {
-    match failure {
-        Failure::Raced => "Raced",
-        Failure::Refused(_) => "PushRefused",
-        Failure::Unauthorized(_) => "Unauthorized",
-        Failure::NoBranch(_) => "NoBranch",
-        Failure::Unreachable(_) | Failure::TimedOut(_) => "RemoteUnreachable",
-        Failure::Clone(_) => "CloneDamaged",
-        Failure::Process(_) => "TransferFailed",
+    /// What opens the remote: the Secrets that the policy names, of the namespace that it is in and no other, read anew
+    /// for every try.
+    async fn access(&self, case: &Case) -> Result<Result<Access, AccessError>, ClusterError> {
+        let git = &case.policy.git;
+        // The gate lets no other address through.
+        let Ok(kind) = remote::kind(&git.url, self.workshop.rules.allow_file_remotes) else {
+            return Ok(Ok(Access::default()));
+        };
+        let secret = match self.secret(git.secret_ref.as_ref()).await? {
+            Ok(secret) => secret,
+            Err(error) => return Ok(Err(error)),
+        };
+        let authority = match self.secret(git.ca_secret_ref.as_ref()).await? {
+            Ok(authority) => authority,
+            Err(error) => return Ok(Err(error)),
+        };
+        Ok(access::access(git, kind, secret.as_ref(), authority.as_ref()))
+    }
+
+    async fn secret(
+        &self,
+        reference: Option<&SecretReference>,
+    ) -> Result<Result<Option<Values>, AccessError>, ClusterError> {
+        let Some(SecretReference { name }) = reference else { return Ok(Ok(None)) };
+        Ok(match self.workshop.cluster.secret(&self.key.0, name).await? {
+            SecretFound::Read(values) => Ok(Some(values)),
+            SecretFound::Missing => Err(AccessError::SecretMissing(name.clone())),
+            SecretFound::Forbidden => Err(AccessError::SecretForbidden(name.clone())),
+        })
     }
 }

@@ -7,6 +7,9 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(5);
 
+/// The longest pause where a person has to act: they may do it tomorrow, and touching the policy ends the pause.
+const LONGEST_FOR_A_PERSON: Duration = Duration::from_mins(15);
+
 /// The first pause after a lost race, and the longest: a fetch and a push take about as long.
 const FIRST_RACE: Duration = Duration::from_millis(250);
 const LONGEST_RACE: Duration = Duration::from_secs(2);
@@ -29,7 +32,16 @@ impl Pause {
 
     /// Before try number `failures + 1`: between half and all of 1 s, 2 s, 4 s ... 5 min.
     pub fn after(&mut self, failures: u32) -> Duration {
-        let full = doubled(FIRST, failures.saturating_sub(1), LONGEST);
+        self.growing(failures, LONGEST)
+    }
+
+    /// As [`Self::after`], up to 15 min: where a person has to act first.
+    pub fn for_a_person(&mut self, failures: u32) -> Duration {
+        self.growing(failures, LONGEST_FOR_A_PERSON)
+    }
+
+    fn growing(&mut self, failures: u32, longest: Duration) -> Duration {
+        let full = doubled(FIRST, failures.saturating_sub(1), longest);
         full / 2 + (full / 2).mul_f64(self.unit())
     }
 

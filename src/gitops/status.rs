@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::{Map, Value};
 
-use super::heal::Standing;
+use super::{heal::Standing, trouble};
 use crate::api::serin::{Phase, SelfHealStatus};
 
 /// The condition that says whether Git holds the good version.
@@ -29,7 +29,7 @@ pub fn follow(
     };
     let holds = match standing.phase {
         Phase::Pushed | Phase::Synced | Phase::NotNeeded => "True",
-        Phase::Pending if standing.reason == "RemoteUnreachable" => "Unknown",
+        Phase::Pending | Phase::Blocked if trouble::is_in_the_dark(standing.reason) => "Unknown",
         Phase::Pending
         | Phase::NoPolicy
         | Phase::DryRun

@@ -2,7 +2,8 @@
 //!
 //! A network call of libgit2 cannot be cancelled, so none is ever made in this process: the child gets the request
 //! and the credential on stdin, answers on stdout, and is killed with its whole process group when its time is up.
-//! Nothing secret reaches an argument, the environment or the disk.
+//! Nothing secret reaches an argument, the environment or the disk: what a child finds in the folder that is its home
+//! is the server's authority and host keys, which are public.
 
 use std::{
     collections::BTreeMap,
@@ -17,10 +18,21 @@ use tokio::{
     process::{Child, Command},
 };
 
+use super::{
+    access::{Access, Credential},
+    hosts, remote,
+};
 use crate::clock;
 
 /// An answer is one short line; a program that says more is not ours.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024;
+
+/// The most bytes that one fetch may receive, where nothing else is said. The last commits of a repository for manifests
+/// have a few MiB; of one with a product's sources, 100. All clones together may take four times as much.
+pub const MAX_FETCH_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Home folders of children are called so; one that a crash left is removed at the next start.
+pub(super) const HOME_PREFIX: &str = "transfer-";
 
 /// How long a killed child is waited for, in real time.
 const REAP_LIMIT: Duration = Duration::from_secs(5);
@@ -32,10 +44,12 @@ pub struct Transfer {
     pub program: PathBuf,
     /// Its arguments: the hidden verb.
     pub arguments: Vec<String>,
-    /// The child's whole environment. libgit2 reads the certificates' place from `SSL_CERT_FILE`.
+    /// The child's environment, beside the few variables that tell it where its home and the authorities are.
     pub environment: BTreeMap<String, String>,
     /// The longest a transfer may take, in real time.
     pub limit: Duration,
+    /// The most bytes that one fetch may receive.
+    pub most_bytes: u64,
 }
 
 impl Transfer {
@@ -47,6 +61,7 @@ impl Transfer {
             arguments: vec!["git-transfer".into()],
             environment: BTreeMap::new(),
             limit: Duration::from_mins(1),
+            most_bytes: MAX_FETCH_BYTES,
         }
     }
 }
@@ -70,25 +85,12 @@ pub struct Request {
 #[serde(rename_all = "camelCase")]
 pub enum Action {
     /// Bring the branch's tip, and so many commits below it where the transport can, into the clone.
-    Fetch { depth: u16 },
+    /// The transfer ends when it has received more than `most_bytes`.
+    #[serde(rename_all = "camelCase")]
+    Fetch { depth: u16, most_bytes: u64 },
     /// Make `commit`, a child of `expected`, the tip of the branch if `expected` still is.
     #[serde(rename_all = "camelCase")]
     Push { commit: String, expected: String },
-}
-
-/// What opens the remote. Printed nowhere.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Credential {
-    /// Nothing: a repository on this machine.
-    #[default]
-    None,
-}
-
-impl std::fmt::Debug for Credential {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Credential")
-    }
 }
 
 /// What the child gets on stdin, as one line of JSON.
@@ -111,7 +113,7 @@ pub enum Answer {
     Failed(Failure),
 }
 
-/// Why a transfer failed.
+/// Why a transfer failed. What a person can do about it is said in `trouble`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, strum::IntoStaticStr)]
 #[serde(rename_all = "camelCase")]
 pub enum Failure {
@@ -121,8 +123,20 @@ pub enum Failure {
     Refused(String),
     #[error("the remote refused the credential: {0}")]
     Unauthorized(String),
+    #[error("the remote's certificate is refused: {0}")]
+    Certificate(String),
+    #[error("the remote's host key is refused: {0}")]
+    HostKey(String),
+    #[error("the private key cannot be used: {0}")]
+    Key(String),
+    #[error("the remote redirects elsewhere, where the credential is not sent: {0}")]
+    Redirected(String),
+    #[error("the remote has no such repository, or hides it: {0}")]
+    NotFound(String),
     #[error("the remote has no branch `{0}`")]
     NoBranch(String),
+    #[error("the repository is too large: one fetch may bring {bytes} bytes and {objects} objects")]
+    TooLarge { bytes: u64, objects: usize },
     #[error("the remote cannot be reached: {0}")]
     Unreachable(String),
     #[error("the remote gave no answer within {0} s")]
@@ -140,7 +154,7 @@ pub enum Disposition {
     Again,
     /// Try again later; nobody has to do anything here.
     Retry,
-    /// Wait for a person.
+    /// A person has to do something.
     Stall,
 }
 
@@ -152,7 +166,15 @@ impl Failure {
             Self::Unreachable(_) | Self::TimedOut(_) | Self::Clone(_) | Self::Process(_) => {
                 Disposition::Retry
             }
-            Self::Refused(_) | Self::Unauthorized(_) | Self::NoBranch(_) => Disposition::Stall,
+            Self::Refused(_)
+            | Self::Unauthorized(_)
+            | Self::Certificate(_)
+            | Self::HostKey(_)
+            | Self::Key(_)
+            | Self::Redirected(_)
+            | Self::NotFound(_)
+            | Self::NoBranch(_)
+            | Self::TooLarge { .. } => Disposition::Stall,
         }
     }
 }
@@ -167,15 +189,15 @@ impl Transfer {
         (url, branch): (&str, &str),
         clone: &Path,
         depth: u16,
-        credential: &Credential,
+        access: &Access,
     ) -> Result<git2::Oid, Failure> {
         let request = Request {
             url: url.into(),
             clone: clone.into(),
             branch: branch.into(),
-            action: Action::Fetch { depth },
+            action: Action::Fetch { depth, most_bytes: self.most_bytes },
         };
-        match self.run(request, credential).await? {
+        match self.run(request, access).await? {
             Answer::Fetched { tip } => {
                 git2::Oid::from_str(&tip).map_err(|_| Failure::Process(format!("`{tip}` is no object id")))
             }
@@ -187,14 +209,14 @@ impl Transfer {
     /// Makes `commit` the tip of `branch` if `expected` still is.
     ///
     /// # Errors
-    /// See [`Failure`]. After `Raced`, `Refused`, `Unauthorized` and `NoBranch` the remote is unchanged; after any other
-    /// the push may have arrived, and only the branch itself can tell.
+    /// See [`Failure`]. After one that is not tried again by itself the remote is unchanged; after any other but
+    /// `Raced` the push may have arrived, and only the branch itself can tell.
     pub async fn push(
         &self,
         (url, branch): (&str, &str),
         clone: &Path,
         (commit, expected): (git2::Oid, git2::Oid),
-        credential: &Credential,
+        access: &Access,
     ) -> Result<(), Failure> {
         let request = Request {
             url: url.into(),
@@ -202,29 +224,32 @@ impl Transfer {
             branch: branch.into(),
             action: Action::Push { commit: commit.to_string(), expected: expected.to_string() },
         };
-        match self.run(request, credential).await? {
+        match self.run(request, access).await? {
             Answer::Pushed => Ok(()),
             Answer::Fetched { .. } => Err(Failure::Process("a push was answered as a fetch".into())),
             Answer::Failed(failure) => Err(failure),
         }
     }
 
-    async fn run(&self, request: Request, credential: &Credential) -> Result<Answer, Failure> {
-        let order = Order { request, credential: credential.clone() };
+    async fn run(&self, request: Request, access: &Access) -> Result<Answer, Failure> {
+        let broken = |e: std::io::Error| Failure::Process(format!("no home for the transfer: {e}"));
+        let home = Home::new(&request, access).map_err(broken)?;
+        let order = Order { request, credential: access.credential.clone() };
         let mut line = serde_json::to_vec(&order).map_err(|e| Failure::Process(e.to_string()))?;
         line.push(b'\n');
-        let mut child = self.start()?;
+        let mut child = self.start(&home)?;
         let answer = clock::outside(self.limit, converse(&mut child, &line)).await;
         // Killed, it is gone at once; `kill_on_drop` collects one that the kernel holds longer.
         let _ = clock::outside(REAP_LIMIT, end(&mut child)).await;
         answer.unwrap_or(Err(Failure::TimedOut(self.limit.as_secs())))
     }
 
-    fn start(&self) -> Result<Child, Failure> {
+    fn start(&self, home: &Home) -> Result<Child, Failure> {
         Command::new(&self.program)
             .args(&self.arguments)
             .env_clear()
             .envs(&self.environment)
+            .envs(home.environment())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -232,6 +257,42 @@ impl Transfer {
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| Failure::Process(format!("cannot start {}: {e}", self.program.display())))
+    }
+}
+
+/// What one child finds on the disk. Removed with this.
+struct Home {
+    folder: tempfile::TempDir,
+    has_authority: bool,
+}
+
+impl Home {
+    fn new(request: &Request, access: &Access) -> std::io::Result<Self> {
+        let below = request.clone.parent().unwrap_or(&request.clone);
+        let folder = tempfile::Builder::new().prefix(HOME_PREFIX).tempdir_in(below)?;
+        if let Some(authority) = &access.authority {
+            std::fs::write(folder.path().join("ca.pem"), authority)?;
+        }
+        if let Credential::Key { known_hosts, .. } = &access.credential {
+            // libgit2 asks the server for a kind of host key that stands here; whether it is the right one is checked
+            // in `callbacks`.
+            std::fs::create_dir(folder.path().join(".ssh"))?;
+            let server = remote::authority(&request.url);
+            let keys = server.map(|(host, port)| hosts::plain(known_hosts, (&host, port)));
+            std::fs::write(folder.path().join(".ssh/known_hosts"), keys.unwrap_or_default())?;
+        }
+        Ok(Self { folder, has_authority: access.authority.is_some() })
+    }
+
+    /// Where the child's home is, and, where the policy names authorities, that it trusts no others.
+    fn environment(&self) -> Vec<(&'static str, PathBuf)> {
+        let home = self.folder.path();
+        let mut environment = vec![("HOME", home.to_owned())];
+        if self.has_authority {
+            environment.push(("SSL_CERT_FILE", home.join("ca.pem")));
+            environment.push(("SSL_CERT_DIR", home.join("no-certificates")));
+        }
+        environment
     }
 }
 
@@ -248,6 +309,9 @@ async fn converse(child: &mut Child, order: &[u8]) -> Result<Answer, Failure> {
     let mut answer = vec![];
     stdout.take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await.map_err(broken)?;
     drop(stdin);
+    if answer.is_empty() {
+        return Err(Failure::Process("it ended without an answer".into()));
+    }
     serde_json::from_slice(&answer).map_err(|e| Failure::Process(format!("the answer is not readable: {e}")))
 }
 

@@ -153,7 +153,7 @@ fn rejection(rollout: &Rollout, key: &str, what: &Rejected<'_>, traffic: Traffic
         Traffic::Back => format!("all of it is on {good}."),
         Traffic::Pods => format!("pods of {bad} are being replaced by pods of {good}."),
         Traffic::Newer => {
-            format!("none of it goes to {bad}; a newer version is being rolled out from {good}.")
+            format!("none of it goes to {bad}; a newer version has taken its place.")
         }
     };
     let mut lines = vec![

@@ -229,13 +229,12 @@ impl Stores {
     pub fn told(&self, object: Value, is_gone: bool) -> BTreeSet<Call> {
         let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
         let calls = match kind.as_str() {
-            "Rollout" => {
-                tell(&self.rollouts, object, is_gone).map(|changed| self.rollout_changed(&changed))
-            }
+            "Rollout" => tell(&self.rollouts, object, is_gone).map(|changed| self.rollout_changed(&changed)),
             "AnalysisRun" => tell(&self.runs, object, is_gone).map(|changed| run_targets(&changed)),
             "ReplicaSet" => tell(&self.replica_sets, object, is_gone).map(|changed| owner(&changed)),
-            "Service" => tell(&self.services, object, is_gone)
-                .map(|changed| self.namers(&changed, Reference::Service)),
+            "Service" => {
+                tell(&self.services, object, is_gone).map(|changed| self.namers(&changed, Reference::Service))
+            }
             "VirtualService" => tell(&self.virtual_services, object, is_gone)
                 .map(|changed| self.namers(&changed, Reference::VirtualService)),
             "AnalysisTemplate" => tell(&self.templates, object, is_gone)

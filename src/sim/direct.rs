@@ -4,7 +4,10 @@
 //! requests to the world one by one, so that anything may happen between two of them. What the stores were told may
 //! lag behind the world, kind by kind. Time is what the caller says. Metrics are a function of the query and the time.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -81,6 +84,8 @@ pub struct Direct {
     asked: Vec<(Timestamp, Timestamp, Want)>,
     /// How long a query takes.
     pub answers_after: SignedDuration,
+    /// When the process was first started, by the world's time.
+    born: Timestamp,
     /// This process's clock minus the world's.
     pub skew: SignedDuration,
     /// Somebody who spoils the plans, in tests of the tests.
@@ -130,6 +135,7 @@ impl Direct {
             wanted: BTreeSet::new(),
             asked: vec![],
             answers_after: SignedDuration::ZERO,
+            born: world.now(),
             skew: SignedDuration::ZERO,
             tamper: None,
             process: nothing_remembered(world.now()),
@@ -173,7 +179,8 @@ impl Direct {
     /// When this process next has something to do, by the world's time.
     pub fn next_due(&self) -> Option<Timestamp> {
         let answers = self.asked.iter().map(|(at, ..)| *at).min();
-        let wants = self.wanted.iter().filter(|want| !self.is_asked(want)).map(|want| self.world_time(want.due));
+        let wants =
+            self.wanted.iter().filter(|want| !self.is_asked(want)).map(|want| self.world_time(want.due));
         [self.due, answers, self.silent.values().min().copied(), wants.min()].into_iter().flatten().min()
     }
 
@@ -263,7 +270,9 @@ impl Direct {
     fn want(&mut self, wants: &BTreeSet<Want>) {
         self.asked.retain(|(.., want)| wants.contains(want));
         let is_wanted = |run: &str, metric: &str, sample: &Sample| {
-            wants.iter().any(|want| want.run == run && want.metric == metric && want.ordinal == sample.ordinal)
+            wants
+                .iter()
+                .any(|want| want.run == run && want.metric == metric && want.ordinal == sample.ordinal)
         };
         for (run, samples) in &mut self.process.samples {
             samples.retain(|metric, sample| is_wanted(run, metric, sample));
@@ -286,7 +295,8 @@ impl Direct {
             self.want(&BTreeSet::new());
             return None;
         };
-        self.process.exposure.note(now, Exposure::of(&observed), self.settings.data_plane_delay);
+        let steady = Duration::from_secs_f64(world.now().duration_since(self.born).as_secs_f64().max(0.0));
+        self.process.exposure.note(now, steady, Exposure::of(&observed), self.settings.data_plane_delay);
         observed.exposure = self.process.exposure.clone();
         if let Some(tamper) = &mut self.tamper {
             tamper.observed(&mut observed);
@@ -331,8 +341,11 @@ impl Direct {
             self.end(world, errand);
             return false;
         }
-        let is_done =
-            if step.action == Action::Shed { self.shed(world, &step) } else { self.send(world, errand.now, &step) };
+        let is_done = if step.action == Action::Shed {
+            self.shed(world, &step)
+        } else {
+            self.send(world, errand.now, &step)
+        };
         if world.is_down("controller") {
             errand.steps.clear();
             return false;
@@ -379,7 +392,13 @@ impl Direct {
         response.is_success() || is_so_already(&response, &step.action)
     }
 
-    fn exchange(&mut self, world: &mut World, now: Timestamp, action: &Action, request: &Request) -> Response {
+    fn exchange(
+        &mut self,
+        world: &mut World,
+        now: Timestamp,
+        action: &Action,
+        request: &Request,
+    ) -> Response {
         let response = answer(world, request);
         let refusal = !response.is_success();
         let attempt = Attempt {
@@ -417,8 +436,7 @@ impl Direct {
             return false;
         }
         self.returned(world, &live.body);
-        let observed =
-            self.stores.snapshot_with(&self.key, &live.body, self.process.clone(), self.settings);
+        let observed = self.stores.snapshot_with(&self.key, &live.body, self.process.clone(), self.settings);
         let Some(observed) = observed else { return false };
         let plan = decide::step(&observed, now);
         let Some(lowering) = plan.shed.weights.as_ref() else { return true };
@@ -453,7 +471,9 @@ fn is_so_already(response: &Response, action: &Action) -> bool {
     let exists = response.status == 409 && response.reason() == "AlreadyExists";
     match action {
         Action::SelfHeal(_) | Action::Event => exists,
-        Action::DeleteReplicaSet(_) | Action::DeleteRun(_) | Action::TerminateRun(_) => response.status == 404,
+        Action::DeleteReplicaSet(_) | Action::DeleteRun(_) | Action::TerminateRun(_) => {
+            response.status == 404
+        }
         Action::Shed
         | Action::Grow
         | Action::RunStatus(_)

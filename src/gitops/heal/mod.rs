@@ -6,7 +6,7 @@
 
 use kube::core::{Selector, SelectorExt};
 
-use super::{edit, message, rollout::RolloutFacts};
+use super::{edit, message, remote, rollout::RolloutFacts};
 use crate::api::serin::{
     Cause, Mode, Phase, SelfHealPolicy, SelfHealPolicySpec, SelfHealSpec, TargetKind, Trigger,
 };
@@ -131,23 +131,8 @@ fn selects(policy: &SelfHealPolicySpec, rollout: &RolloutFacts) -> bool {
 
 /// What of a policy cannot be carried out.
 fn unsupported(policy: &SelfHealPolicySpec, rules: Rules) -> Option<(&'static str, String)> {
-    let url = policy.git.url.as_str();
-    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-    // What stands before an `@` in the host part; in a path an `@` is a letter like any other.
-    let host = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next().unwrap_or_default();
-    if host.split_once('@').is_some_and(|(user, _)| user.contains(':')) {
-        let message = "`git.url` holds a password; put it into a Secret and name that in `git.secretRef`";
-        return Some(("CredentialInUrl", message.into()));
-    }
-    match (scheme, rules.allow_file_remotes) {
-        ("file" | "git", true) => {}
-        ("file" | "git", false) => {
-            return Some((
-                "RemoteNotAllowed",
-                format!("{scheme}:// remotes are for tests and not switched on"),
-            ));
-        }
-        _ => return Some(("RemoteNotSupported", "`git.url` is of a kind that is not supported yet".into())),
+    if let Err(error) = remote::kind(&policy.git.url, rules.allow_file_remotes) {
+        return Some(((&error).into(), error.to_string()));
     }
     if let Some(branch) =
         Some(&policy.git.branch).filter(|b| !git2::Reference::is_valid_name(&format!("refs/heads/{b}")))

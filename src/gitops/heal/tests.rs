@@ -162,7 +162,8 @@ fn addresses_that_hold_a_password_or_are_not_switched_on_are_refused() {
     let url = |url: &str| shut_by_policy(json!({"git": {"url": url}}));
     assert_eq!(url("https://user:token@git.example/x"), Some((Phase::Blocked, "CredentialInUrl")));
     assert_eq!(url("user:token@git.example/x"), Some((Phase::Blocked, "CredentialInUrl")));
-    assert_eq!(url("https://git.example/x"), Some((Phase::Blocked, "RemoteNotSupported")));
+    assert_eq!(url("http://git.example/x"), Some((Phase::Blocked, "RemoteNotEncrypted")));
+    assert_eq!(url("https://git.example/x"), None);
     assert_eq!(url("file:///srv/a:b@c.git"), None);
     let strict = Rules { allow_file_remotes: false, ..RULES };
     assert_eq!(shut(|case| case.rules = strict), Some((Phase::Blocked, "RemoteNotAllowed")));

@@ -38,6 +38,8 @@ pub struct Config {
     /// Whether VirtualServices are kept as in Git. Without it one is made where it is missing and then left alone, as
     /// with `ignoreDifferences` on its weights.
     pub with_virtual_service: bool,
+    /// Leaves objects alone whose kind the world does not know, as if somebody else's engine applied them.
+    pub skips_unknown_kinds: bool,
 }
 
 impl Config {
@@ -52,6 +54,7 @@ impl Config {
             namespace: "default".into(),
             self_heal: false,
             with_virtual_service: false,
+            skips_unknown_kinds: false,
         }
     }
 }
@@ -157,6 +160,9 @@ impl Engine {
         }
         let mut failures = vec![];
         for object in documents(&repository, tip, &self.config.directory)? {
+            if self.config.skips_unknown_kinds && resource(&object).is_none() {
+                continue;
+            }
             if let Err(failure) = self.keep(&object, is_new, send) {
                 failures.push(failure);
             }
@@ -199,7 +205,7 @@ impl Engine {
     fn path(&self, object: &Value) -> Result<String, String> {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let (version, kind, name) = (text("/apiVersion"), text("/kind"), text("/metadata/name"));
-        let resource = Resource::of_kind(version, kind)
+        let resource = resource(object)
             .ok_or_else(|| format!("no kind `{kind}` in `{version}`; the engine cannot apply it"))?;
         let definition = resource.definition();
         let root = if definition.group.is_empty() { "/api" } else { "/apis" };
@@ -210,6 +216,10 @@ impl Engine {
         let scope = if definition.namespaced { format!("/namespaces/{namespace}") } else { String::new() };
         Ok(format!("{root}/{version}{scope}/{}/{name}", definition.plural))
     }
+}
+
+fn resource(object: &Value) -> Option<Resource> {
+    Resource::of_kind(object["apiVersion"].as_str()?, object["kind"].as_str()?)
 }
 
 /// All objects in the YAML and JSON files at a commit, in the order in which they are applied: what others refer to

@@ -146,15 +146,18 @@ fn event(dice: &mut Dice, setup: &Setup, version: &mut u32) -> Event {
             nth: u32::try_from(dice.within(1, 15)).unwrap_or(1),
             down_ms: dice.pick(&[0, 1_000, 20_000], 1_000),
         },
-        15 | 16 => {
-            Event::Silence(dice.pick(&WATCHED, Resource::VirtualServices), dice.pick(&[1_000, 8_000, 30_000], 8_000))
-        }
+        15 | 16 => Event::Silence(
+            dice.pick(&WATCHED, Resource::VirtualServices),
+            dice.pick(&[1_000, 8_000, 30_000], 8_000),
+        ),
         17 => Event::Clock(dice.pick(&[-30, -5, 5, 15, 60], 15)),
         18 => {
             let of = format!("v{}", dice.within(1, i64::from(*version)));
             Event::Pods(of, dice.pick(&[Pods::Never, Pods::Crashing, Pods::Good], Pods::Never))
         }
-        _ => Event::Metrics(dice.pick(&[Mood::Good, Mood::Bad, Mood::NoData, Mood::Outage, Mood::Refused], Mood::Bad)),
+        _ => Event::Metrics(
+            dice.pick(&[Mood::Good, Mood::Bad, Mood::NoData, Mood::Outage, Mood::Refused], Mood::Bad),
+        ),
     }
 }
 

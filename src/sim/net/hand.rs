@@ -48,9 +48,7 @@ impl<'a> Hand<'a> {
                 self.route(merge(&["metadata", "annotations", "serin.dev/hands-off"], value));
             }
             Event::Weights(canary) => {
-                let weight = |at: usize, to: i64| {
-                    json!({"op": "add", "path": format!("/spec/http/0/route/{at}/weight"), "value": to})
-                };
+                let weight = |at: usize, to: i64| json!({"op": "add", "path": format!("/spec/http/0/route/{at}/weight"), "value": to});
                 self.route(Body::JsonPatch(json!([weight(0, 100 - canary), weight(1, *canary)])));
             }
             Event::ScaleSet(which, count) => {
@@ -167,7 +165,9 @@ impl<'a> Hand<'a> {
             let phase = object.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default();
             phase.is_empty() || phase == "Running" || phase == "Pending"
         };
-        let Some(name) = runs.filter(|(_, run)| is_going(run)).map(|(key, _)| key.name.clone()).next() else { return };
+        let Some(name) = runs.filter(|(_, run)| is_going(run)).map(|(key, _)| key.name.clone()).next() else {
+            return;
+        };
         let path = format!("/apis/argoproj.io/v1alpha1/namespaces/{}/analysisruns/{name}", shop::NAMESPACE);
         send(self.world, method, path, body, "other");
     }
@@ -205,13 +205,13 @@ impl<'a> Hand<'a> {
 
     fn odd(&mut self, what: Nonsense) {
         let weights = |stable: Value, canary: Value| {
-            let at = |index: usize, value: Value| {
-                json!({"op": "add", "path": format!("/spec/http/0/route/{index}/weight"), "value": value})
-            };
+            let at = |index: usize, value: Value| json!({"op": "add", "path": format!("/spec/http/0/route/{index}/weight"), "value": value});
             Body::JsonPatch(json!([at(0, stable), at(1, canary)]))
         };
         match what {
-            Nonsense::RouteGone => self.route(merge(&["spec", "http"], json!([{"name": "other"}, 7, {"route": "x"}]))),
+            Nonsense::RouteGone => {
+                self.route(merge(&["spec", "http"], json!([{"name": "other"}, 7, {"route": "x"}])))
+            }
             Nonsense::WeightsNegative => self.route(weights(json!(-5), json!(105))),
             Nonsense::WeightsHuge => self.route(weights(json!(i64::MAX), json!(i64::MAX))),
             Nonsense::WeightsAbsent => {
@@ -257,10 +257,22 @@ impl<'a> Hand<'a> {
     pub(super) fn tidies(&mut self) {
         self.does(&Event::Freeze(false));
         self.does(&Event::HandsOff(false));
+        self.replaces_pods();
         let weights = self.object(Resource::VirtualServices, shop::ROUTE).unwrap_or_default();
         let sides = weights.pointer("/spec/http/0/route").and_then(Value::as_array).map_or(0, Vec::len);
         if sides != 2 {
             self.route(merge(&["spec", "http"], shop::route()));
+        }
+    }
+
+    /// Pods that never get ready are deleted: new ones start as their version does by now.
+    fn replaces_pods(&mut self) {
+        let ready = |pod: &Value| pod.pointer("/status/containerStatuses/0/ready") == Some(&json!(true));
+        let pods = self.world.store().objects(Resource::Pods).filter(|(_, pod)| !ready(pod));
+        let names: Vec<String> = pods.map(|(key, _)| key.name.clone()).collect();
+        for name in names {
+            let path = format!("/api/v1/namespaces/{}/pods/{name}", shop::NAMESPACE);
+            send(self.world, Method::Delete, path, Body::Empty, "person");
         }
     }
 

@@ -51,7 +51,10 @@ pub(super) fn manifests(setup: &Setup) -> Vec<(String, Value)> {
         ("/api/v1/namespaces".to_owned(), namespace),
         (core("services"), service(STABLE)),
         (core("services"), service(CANARY)),
-        (argo("analysistemplates"), template("always", json!({"interval": "10s", "failureLimit": setup.failure_limit}))),
+        (
+            argo("analysistemplates"),
+            template("always", json!({"interval": "10s", "failureLimit": setup.failure_limit})),
+        ),
         (argo("analysistemplates"), template("once", json!({}))),
         (format!("/apis/networking.istio.io/v1alpha3/namespaces/{NAMESPACE}/virtualservices"), route),
         (argo("rollouts"), rollout(setup)),

@@ -51,7 +51,7 @@ pub struct Played {
     pub cover: Cover,
     /// Virtual time from the first version to the end.
     pub lasted: SignedDuration,
-    /// Every write that reached the API server, one line each.
+    /// Every write that reached the API server, one line each; told only where a law was broken.
     pub story: Vec<String>,
 }
 
@@ -97,6 +97,7 @@ fn whole(script: &Script, tamper: Option<Box<dyn Tamper + Send>>, at: &Mutex<Tim
     stage.start = stage.world.now();
     stage.events = script.events.clone().into();
     stage.is_calm = !script.events.iter().any(|timed| timed.event.breaks_serving());
+    stage.oracle.is_punctual = !script.events.iter().any(|timed| timed.event.breaks_time());
     while stage.violations() == 0 && stage.step(None) {
         *at.lock().unwrap_or_else(PoisonError::into_inner) = stage.world.now();
     }
@@ -104,7 +105,9 @@ fn whole(script: &Script, tamper: Option<Box<dyn Tamper + Send>>, at: &Mutex<Tim
         stage.peace();
     }
     let lasted = stage.world.now().duration_since(stage.start);
-    Played { violations: stage.all_violations(), story: stage.story(), cover: stage.cover, lasted }
+    let violations = stage.all_violations();
+    let story = if violations.is_empty() { vec![] } else { stage.story() };
+    Played { violations, story, cover: stage.cover, lasted }
 }
 
 impl Stage {
@@ -153,7 +156,10 @@ impl Stage {
     /// The first version, until it is healthy.
     fn deploy(&mut self) {
         let end = self.later(SignedDuration::from_mins(5));
-        while !self.oracle.is_at_end(&self.world, &self.image) && self.violations() == 0 && self.step(Some(end)) {}
+        while !self.oracle.is_at_end(&self.world, &self.image)
+            && self.violations() == 0
+            && self.step(Some(end))
+        {}
         self.oracle.look(&self.world);
     }
 
@@ -215,7 +221,10 @@ impl Stage {
 
     fn pass(&mut self) {
         if self.controller.passes > PASSES_MAX {
-            let detail = format!("{PASSES_MAX} passes: {:?}", self.controller.last.as_ref().map(|(_, plan)| &plan.report));
+            let detail = format!(
+                "{PASSES_MAX} passes: {:?}",
+                self.controller.last.as_ref().map(|(_, plan)| &plan.report)
+            );
             self.oracle.violations.push(Violation { law: Law::I9, at: self.world.now(), detail });
             return;
         }
@@ -251,8 +260,10 @@ impl Stage {
 
     /// Events that were to happen before this request.
     fn between(&mut self) {
-        let (due, rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.armed).into_iter().map(|(left, event)| (left - 1, event)).partition(|(left, _)| *left == 0);
+        let (due, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.armed)
+            .into_iter()
+            .map(|(left, event)| (left - 1, event))
+            .partition(|(left, _)| *left == 0);
         self.armed = rest;
         for (_, event) in due {
             self.happen(&event);
@@ -341,7 +352,9 @@ impl Stage {
         let history = self.world.mesh().history(&route);
         let new: Vec<_> = history.get(self.judged..).unwrap_or_default().to_vec();
         self.judged = history.len();
-        for (at, shares) in new.into_iter().filter(|(at, _)| *at >= self.start && self.start > Timestamp::UNIX_EPOCH) {
+        for (at, shares) in
+            new.into_iter().filter(|(at, _)| *at >= self.start && self.start > Timestamp::UNIX_EPOCH)
+        {
             // A pod that goes is forgotten a moment late by every mesh; a destination without any living one is not.
             let is_dead = |share: &&Share| {
                 let mut same = shares.iter().filter(|other| other.destination == share.destination);
@@ -351,7 +364,12 @@ impl Stage {
                 if self.events.is_empty() && self.image == shop::image("v1") {
                     continue;
                 }
-                let detail = format!("{:.0} % of the requests to {} fail on {}", dead.share * 100.0, dead.destination, dead.version);
+                let detail = format!(
+                    "{:.0} % of the requests to {} fail on {}",
+                    dead.share * 100.0,
+                    dead.destination,
+                    dead.version
+                );
                 self.oracle.violations.push(Violation { law: Law::I1, at, detail });
             }
         }
@@ -392,14 +410,16 @@ impl Stage {
     }
 
     fn story(&self) -> Vec<String> {
-        let writes = self.world.log().filter(|one| one.method != Method::Get && !one.path.ends_with("/events"));
+        let writes =
+            self.world.log().filter(|one| one.method != Method::Get && !one.path.ends_with("/events"));
         let line = |one: &Logged| {
             let at = one.at.duration_since(self.start).as_secs_f64();
             let body: String = one.body.to_string().chars().take(600).collect();
             format!("{at:9.3} {} {} {body}", one.point, one.status)
         };
         let mut story: Vec<String> = writes.map(line).collect();
-        let report = self.controller.last.as_ref().map(|(at, plan)| format!("{at} {:?} {:?}", plan.report, plan.wake));
+        let report =
+            self.controller.last.as_ref().map(|(at, plan)| format!("{at} {:?} {:?}", plan.report, plan.wake));
         story.extend(report);
         story
     }
@@ -425,7 +445,13 @@ fn answer(mood: u8) -> Outcome {
 }
 
 /// Sends a request of somebody; what comes of it is the world's business.
-pub(super) fn send(world: &mut World, method: Method, path: String, body: Body, actor: &str) -> Option<Value> {
+pub(super) fn send(
+    world: &mut World,
+    method: Method,
+    path: String,
+    body: Body,
+    actor: &str,
+) -> Option<Value> {
     let query = vec![("fieldManager".to_owned(), actor.to_owned())];
     match world.handle(&Request { method, path, query, body }, actor) {
         Answer::Response(response) if response.is_success() => Some(response.body),

@@ -86,7 +86,10 @@ impl Oracle {
             }
             let wanted = if set.hash == rollout.stable { rollout.replicas } else { 0 };
             if set.replicas != wanted || set.available != wanted {
-                return Some(format!("{} has {} of {wanted}, {} ready", key.name, set.replicas, set.available));
+                return Some(format!(
+                    "{} has {} of {wanted}, {} ready",
+                    key.name, set.replicas, set.available
+                ));
             }
             let runs = view::text(object, "/spec/template/spec/containers/0/image");
             if set.hash == rollout.stable && runs != image {
@@ -95,7 +98,8 @@ impl Oracle {
         }
         for (key, object) in world.store().objects(Resource::AnalysisRuns) {
             let run = view::Run::read(object);
-            if view::owner(object) == uid && !["Successful", "Failed", "Error", "Inconclusive"].contains(&run.phase.as_str())
+            if view::owner(object) == uid
+                && !["Successful", "Failed", "Error", "Inconclusive"].contains(&run.phase.as_str())
             {
                 return Some(format!("AnalysisRun {} is {}", key.name, run.phase));
             }

@@ -155,9 +155,13 @@ pub struct Oracle {
     /// Since when a weight above what is permitted has been known.
     excess: Option<Timestamp>,
     foreign_weights: Option<Timestamp>,
+    /// The last write to the weights was somebody else's, and it lowered the canary's.
+    is_lowered: bool,
     reasserts: Vec<Timestamp>,
     /// Steps of the present update that a person skipped.
     skipped: BTreeSet<usize>,
+    /// Nothing in the schedule keeps measurements from being made in time.
+    pub is_punctual: bool,
     pub violations: Vec<Violation>,
 }
 
@@ -200,8 +204,10 @@ impl Oracle {
             reverts: BTreeMap::new(),
             excess: None,
             foreign_weights: None,
+            is_lowered: false,
             reasserts: vec![],
             skipped: BTreeSet::new(),
+            is_punctual: false,
             violations: vec![],
         }
     }
@@ -245,8 +251,7 @@ impl Oracle {
             let author = logged.iter().find(|logged| logged.rv == rv && is_write(logged));
             let ours = author.is_some_and(|logged| logged.point.actor == "controller");
             let answered = author.is_some_and(|logged| (200..300).contains(&logged.status));
-            let version =
-                Version { rv, ours, answered, object: change.after.as_ref().map(Arc::clone) };
+            let version = Version { rv, ours, answered, object: change.after.as_ref().map(Arc::clone) };
             if let (true, Some(logged)) = (ours, author) {
                 let before = change.before.as_deref();
                 let write = Write { logged, at: &change.key, before, after: change.after.as_deref() };
@@ -272,21 +277,31 @@ impl Oracle {
     }
 
     fn judge(&mut self, kind: Resource, write: &Write<'_>) {
-        match kind {
-            Resource::VirtualServices if write.at.name == self.names.virtual_service => self.weights(write),
-            Resource::Services => self.switched(write),
-            Resource::ReplicaSets => self.sized(write),
-            Resource::Rollouts if write.at.name == self.key.name => self.remembered(write),
-            Resource::AnalysisRuns => self.run(write),
-            Resource::SelfHeals => self.reverted(write),
-            _ => {}
+        let name = &write.at.name;
+        if kind == Resource::VirtualServices && *name == self.names.virtual_service {
+            self.weights(write);
+        } else if kind == Resource::Services {
+            self.switched(write);
+        } else if kind == Resource::ReplicaSets {
+            self.sized(write);
+        } else if kind == Resource::Rollouts && *name == self.key.name {
+            self.remembered(write);
+        } else if kind == Resource::AnalysisRuns {
+            self.run(write);
+        } else if kind == Resource::SelfHeals {
+            self.reverted(write);
         }
     }
 
     /// What somebody else changed.
     fn foreign(&mut self, kind: Resource, before: Option<&Value>, after: Option<&Value>) {
-        if kind == Resource::VirtualServices && before.map(view::weights) != after.map(view::weights) {
+        if let (Resource::VirtualServices, Some(before), Some(after)) = (kind, before, after)
+            && view::weights(before) != view::weights(after)
+        {
             self.foreign_weights = Some(self.now);
+            let canary =
+                |object| Split::read(object, &self.names.canary, &self.names.stable).map(|it| it.canary);
+            self.is_lowered |= canary(after) < canary(before);
         }
         if kind == Resource::Rollouts
             && let (Some(before), Some(after)) = (before, after)
@@ -310,6 +325,10 @@ impl Oracle {
                 self.broken(Law::I4, detail);
             }
             self.pass.wrote = true;
+            let is_contest = view::text(&one.body, "/reason") == "TrafficContested";
+            if is_contest && self.foreign_weights.is_none() {
+                self.broken(Law::I15, "an event TrafficContested, but nobody else wrote weights".to_owned());
+            }
             if is_route && !(200..300).contains(&one.status) {
                 self.pass.shed_failed = true;
                 self.excess = None;
@@ -349,11 +368,13 @@ impl Oracle {
 
     /// The Rollout as known, with what the plan has written so far.
     fn rollout(&self) -> Option<Rollout> {
-        self.known_now(Resource::Rollouts, &self.key.namespace, &self.key.name).map(|object| Rollout::read(object))
+        self.known_now(Resource::Rollouts, &self.key.namespace, &self.key.name)
+            .map(|object| Rollout::read(object))
     }
 
     fn split(&self) -> Option<Split> {
-        let object = self.known(Resource::VirtualServices, &self.key.namespace, &self.names.virtual_service)?;
+        let object =
+            self.known(Resource::VirtualServices, &self.key.namespace, &self.names.virtual_service)?;
         Split::read(object, &self.names.canary, &self.names.stable)
     }
 
@@ -376,7 +397,11 @@ impl Oracle {
     fn known_available(&self, hash: &str) -> i64 {
         let names = self.versions.keys().filter(|(kind, _)| *kind == Resource::ReplicaSets).map(|(_, at)| at);
         let sets = names.filter_map(|at| self.known(Resource::ReplicaSets, &at.namespace, &at.name));
-        sets.map(|object| Set::read(object)).filter(|set| set.hash == hash).map(|set| set.available).max().unwrap_or(0)
+        sets.map(|object| Set::read(object))
+            .filter(|set| set.hash == hash)
+            .map(|set| set.available)
+            .max()
+            .unwrap_or(0)
     }
 
     fn live_sets(&self) -> impl Iterator<Item = (&str, Set)> {
@@ -390,7 +415,8 @@ impl Oracle {
         let of_kind = self.versions.iter().filter(|((kind, _), _)| *kind == Resource::AnalysisRuns);
         let known = of_kind.filter_map(|((_, at), versions)| {
             let object = self.known_now(Resource::AnalysisRuns, &at.namespace, &at.name)?;
-            Some((versions.first()?.rv, Run::read(object)))
+            let gone = versions.iter().rposition(|version| version.object.is_none()).map_or(0, |at| at + 1);
+            Some((versions.get(gone)?.rv, Run::read(object)))
         });
         known.collect()
     }
@@ -434,8 +460,9 @@ impl Oracle {
         for versions in self.versions.values_mut() {
             let seen = self.pass.seen.values().min().copied().unwrap_or(0);
             let keep = versions.iter().rposition(|version| version.rv <= seen).unwrap_or(0);
-            if keep > 32 {
-                versions.drain(1..keep);
+            let gone = versions.iter().rposition(|version| version.object.is_none()).map_or(0, |at| at + 1);
+            if keep > gone + 32 {
+                versions.drain(gone + 1..keep);
             }
         }
     }
@@ -454,5 +481,6 @@ impl Config {
 
 /// A request that may have changed something.
 fn is_write(logged: &Logged) -> bool {
-    logged.method != Method::Get && ((200..300).contains(&logged.status) || logged.status == 0 || logged.status == 504)
+    logged.method != Method::Get
+        && ((200..300).contains(&logged.status) || logged.status == 0 || logged.status == 504)
 }

@@ -59,14 +59,15 @@ impl Rollout {
     pub(super) fn read(object: &Value) -> Self {
         let canary = "/spec/strategy/canary";
         let pauses = list(object, "/status/pauseConditions").iter();
-        let contested = |one: &&Value| text(one, "/type") == "TrafficContested" && text(one, "/status") == "True";
+        let contested =
+            |one: &&Value| text(one, "/type") == "TrafficContested" && text(one, "/status") == "True";
         Self {
             replicas: object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1),
             is_paused: flag(object, "/spec/paused"),
             steps: list(object, &format!("{canary}/steps")).iter().map(step).collect(),
-            background: object.pointer(&format!("{canary}/analysis")).map(|analysis| {
-                usize::try_from(number(analysis, "/startingStep")).unwrap_or(0)
-            }),
+            background: object
+                .pointer(&format!("{canary}/analysis"))
+                .map(|analysis| usize::try_from(number(analysis, "/startingStep")).unwrap_or(0)),
             stable: text(object, "/status/stableRS").to_owned(),
             current: text(object, "/status/currentPodHash").to_owned(),
             step_hash: text(object, "/status/currentStepHash").to_owned(),
@@ -145,7 +146,8 @@ impl Split {
                 let (part, whole) = (i128::from(part), i128::from(whole));
                 if whole > 0 { i64::try_from((part * 100 + whole - 1) / whole).unwrap_or(100) } else { 0 }
             };
-            let has = |host: &str| list(route, "/route").iter().any(|one| text(one, "/destination/host") == host);
+            let has =
+                |host: &str| list(route, "/route").iter().any(|one| text(one, "/destination/host") == host);
             if has(canary) && has(stable) {
                 shares.push((percent(of(canary)), percent(of(stable))));
             }
@@ -223,7 +225,11 @@ impl Set {
 /// The uid of the controller among an object's owners.
 pub(super) fn owner(object: &Value) -> &str {
     let controller = |one: &&Value| flag(one, "/controller");
-    list(object, "/metadata/ownerReferences").iter().find(controller).map(|one| text(one, "/uid")).unwrap_or_default()
+    list(object, "/metadata/ownerReferences")
+        .iter()
+        .find(controller)
+        .map(|one| text(one, "/uid"))
+        .unwrap_or_default()
 }
 
 /// The hash that a Service selects; `None` where its selector has none.

@@ -23,6 +23,7 @@ impl Oracle {
             return;
         }
         self.pass.has_shed |= new.canary == 0;
+        let was_lowered = self.is_lowered;
         for weights in view::weights(after) {
             let sum = weights.iter().fold(0, |sum: i64, weight| sum.saturating_add(*weight));
             if weights.iter().any(|weight| !(0..=100).contains(weight)) || sum != 100 {
@@ -30,11 +31,9 @@ impl Oracle {
             }
         }
         let is_fenced = has_version(&write.logged.body);
-        if new.canary > old.canary || new.stable > old.stable && !is_fenced && new.canary >= old.canary {
-            if !is_fenced {
-                let detail = format!("canary from {} to {} without a resourceVersion", old.canary, new.canary);
-                self.broken(Law::I11, detail);
-            }
+        if new.canary > old.canary && !is_fenced {
+            let detail = format!("canary from {} to {} without a resourceVersion", old.canary, new.canary);
+            self.broken(Law::I11, detail);
         }
         if new.canary > old.canary {
             self.raised(old, new);
@@ -42,6 +41,7 @@ impl Oracle {
         if new.stable > old.stable && is_fenced {
             self.returned(new);
         }
+        self.is_lowered = was_lowered && new.canary <= old.canary;
     }
 
     /// The canary's side was given more.
@@ -83,11 +83,13 @@ impl Oracle {
             return;
         }
         let runs = self.known_runs();
-        let newest = runs.iter().filter(|(rv, run)| {
-            *rv > self.began_at && run.step.is_none() && run.hash == rollout.current
-        });
+        let newest = runs
+            .iter()
+            .filter(|(rv, run)| *rv > self.began_at && run.step.is_none() && run.hash == rollout.current);
         match newest.max_by_key(|(rv, _)| *rv).map(|(_, run)| run.phase.as_str()) {
-            None => self.broken(Law::I18, format!("{what} without a background analysis since the update began")),
+            None => {
+                self.broken(Law::I18, format!("{what} without a background analysis since the update began"))
+            }
             Some(phase @ ("Failed" | "Error" | "Inconclusive")) => {
                 self.broken(Law::I18, format!("{what} while the background analysis is {phase}"));
             }
@@ -97,20 +99,16 @@ impl Oracle {
 
     /// A weight that somebody lowered by hand is put back three times within five minutes at most.
     fn reasserted(&mut self, rollout: &Rollout, new: Split) {
-        let Some(lowered) = self.foreign_weights else { return };
-        if rollout.is_promoted() {
+        if rollout.is_promoted() || !self.is_lowered {
             return;
         }
         let window = SignedDuration::from_secs(300);
         let now = self.now;
         self.reasserts.retain(|at| now.duration_since(*at) < window);
-        if now.duration_since(lowered) < window {
-            self.reasserts.push(now);
-        }
-        // A step of the rollout's own in the same five minutes is no fight: the steps have at most four of those.
-        let own = rollout.steps.iter().filter(|step| matches!(step, view::Step::Weight(_))).count();
-        if self.reasserts.len() > 3 + own {
-            let detail = format!("put back to {} for the {}th time in 5 minutes", new.canary, self.reasserts.len());
+        self.reasserts.push(now);
+        if self.reasserts.len() > 3 {
+            let detail =
+                format!("put back to {} for the {}th time in 5 minutes", new.canary, self.reasserts.len());
             self.broken(Law::I15, detail);
         }
     }
@@ -242,7 +240,8 @@ impl Oracle {
             return None;
         }
         let permitted = if hash != rollout.current || rollout.abort { 0 } else { rollout.weight_of_steps() };
-        (split.canary > permitted).then(|| format!("canary at {} where {permitted} is permitted", split.canary))
+        (split.canary > permitted)
+            .then(|| format!("canary at {} where {permitted} is permitted", split.canary))
     }
 }
 

@@ -1,10 +1,14 @@
 //! Who plays: the manifests of the shop, the versions before and after, and how the new one behaves.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::Value;
 
-use super::scenario::Scenario;
+use super::{check, plot, prometheus::Behaviour, scenario::Scenario};
 use crate::{api::rollout, decide::spec::Step, domain::Key};
 
 /// The files in Git and what changes in them.
@@ -22,6 +26,10 @@ pub struct Cast {
     pub fixed_image: String,
     /// The canary's weight in the middle of the steps: that of the second setWeight.
     pub halfway: i64,
+    /// How long its steps pause in all.
+    pub pauses: Duration,
+    /// The addresses of Prometheus that its templates name. The stage's own takes their place.
+    pub addresses: BTreeSet<String>,
 }
 
 /// Why a cast cannot play.
@@ -101,9 +109,10 @@ impl Cast {
     fn of(mut files: Vec<(String, String)>, scenario: Scenario) -> Result<Self, CastError> {
         let mut found: Vec<(usize, Value)> = vec![];
         let mut has_policy = false;
-        let mut services = vec![];
+        let (mut services, mut objects) = (vec![], vec![]);
         for (index, (path, text)) in files.iter().enumerate() {
             for object in documents(path, text)? {
+                objects.push(object.clone());
                 match object["kind"].as_str() {
                     Some("Rollout") => found.push((index, object)),
                     Some("SelfHealPolicy") => has_policy = true,
@@ -120,6 +129,7 @@ impl Cast {
             return Err(CastError::ManyRollouts(names.collect::<Vec<_>>().join(", ")));
         }
         let (index, mut object) = found.pop().ok_or(CastError::NoRollout)?;
+        check::identity(&object).map_err(CastError::Refused)?;
         if object["metadata"].get("namespace").is_none() {
             object["metadata"]["namespace"] = NAMESPACE.into();
         }
@@ -141,6 +151,9 @@ impl Cast {
             .traffic
             .clone()
             .ok_or_else(|| CastError::Refused("it has no traffic routing".to_owned()))?;
+        let wants_analysis = plot::behaviour(scenario) != Behaviour::Good;
+        check::playable(&objects, &parsed, &traffic, wants_analysis).map_err(CastError::Refused)?;
+        let pauses = parsed.rollout.spec.as_ref().map_or(Duration::ZERO, |spec| check::pauses(&spec.steps));
         files.swap(0, index);
         let path = files.first().map(|(path, _)| path.clone()).ok_or(CastError::NoRollout)?;
         let rollout = parsed.rollout.key.clone();
@@ -167,6 +180,8 @@ impl Cast {
             new_image,
             fixed_image,
             halfway,
+            pauses,
+            addresses: check::addresses(&objects),
         })
     }
 

@@ -3,6 +3,7 @@
 
 pub mod aside;
 pub mod cast;
+mod check;
 pub mod judge;
 pub mod narrate;
 mod plot;

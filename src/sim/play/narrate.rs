@@ -64,7 +64,8 @@ struct Narrator {
     known_commits: usize,
     phase: String,
     healing: String,
-    has_metrics: bool,
+    /// Conditions that are told, and whether they hold.
+    conditions: BTreeMap<String, bool>,
     slack: BTreeMap<String, String>,
 }
 
@@ -84,7 +85,7 @@ impl Narrator {
             known_commits: 0,
             phase: String::new(),
             healing: String::new(),
-            has_metrics: true,
+            conditions: BTreeMap::new(),
             slack: BTreeMap::new(),
         }
     }
@@ -159,33 +160,33 @@ impl Narrator {
                 self.stable.clone_from(&self.asked);
                 Some(("rollout", message))
             }
-            "RolloutAborted" | "RolloutStepCompleted" | "SkipSteps" => Some(("rollout", message)),
+            "RolloutAborted" | "RolloutStepCompleted" | "SkipSteps" | "TrafficContested" => {
+                Some(("rollout", message))
+            }
             _ => None,
         }
     }
 
     fn status(&mut self, status: &Value) -> Lines {
         let mut lines = vec![];
-        if let Some(phase) = status["phase"].as_str().filter(|phase| *phase != self.phase) {
-            phase.clone_into(&mut self.phase);
-            let why = match (phase, status["message"].as_str()) {
-                ("Paused", Some(why)) => format!(" ({why})"),
-                _ => String::new(),
-            };
+        // A status is written as what changed of it: a new pause has a message and no phase.
+        let phase = status["phase"].as_str().unwrap_or(self.phase.as_str()).to_owned();
+        let why = status["message"].as_str().filter(|_| phase == "Paused");
+        if phase != self.phase || why.is_some() {
+            let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
             lines.push(("rollout", format!("is {phase}{why}")));
+            self.phase = phase;
         }
-        let conditions = status["conditions"].as_array().into_iter().flatten();
-        for condition in conditions.filter(|condition| condition["type"] == "MetricsUnavailable") {
-            let has_metrics = condition["status"] != "True";
-            if has_metrics != std::mem::replace(&mut self.has_metrics, has_metrics) {
+        for condition in status["conditions"].as_array().into_iter().flatten() {
+            let kind = condition["type"].as_str().unwrap_or_default();
+            if !["MetricsUnavailable", "TrafficContested"].contains(&kind) {
+                continue;
+            }
+            let holds = condition["status"] == "True";
+            if self.conditions.insert(kind.to_owned(), holds).unwrap_or(false) != holds {
                 let message = condition["message"].as_str().unwrap_or_default();
-                lines.push((
-                    "rollout",
-                    format!(
-                        "MetricsUnavailable {}: {message}",
-                        if has_metrics { "is over" } else { "holds" }
-                    ),
-                ));
+                let state = if holds { "holds" } else { "is over" };
+                lines.push(("rollout", format!("{kind} {state}: {message}")));
             }
         }
         lines

@@ -28,7 +28,9 @@ use crate::{
 
 /// Who makes what is there before the story begins, and does what people do.
 pub(super) const PERSON: &str = "person";
-/// A story that has not gone on by then has gone wrong.
+/// Another writer of the VirtualService.
+const TOOL: &str = "mesh-tool";
+/// A story that has not gone on by then, and by what its steps pause, has gone wrong.
 const LONGEST: SignedDuration = SignedDuration::from_mins(40);
 /// How long Prometheus and Git are away.
 const AWAY: Duration = Duration::from_mins(30);
@@ -57,9 +59,11 @@ pub(super) struct Plot<'a> {
 /// How the new version behaves when it is released.
 pub(super) fn behaviour(scenario: Scenario) -> Behaviour {
     match scenario {
-        Scenario::BadMetric | Scenario::GitDown | Scenario::FixedFirst | Scenario::TakeoverByRestart => {
-            Behaviour::Bad
-        }
+        Scenario::BadMetric
+        | Scenario::GitDown
+        | Scenario::FixedFirst
+        | Scenario::Contested
+        | Scenario::TakeoverByRestart => Behaviour::Bad,
         Scenario::Good
         | Scenario::BadPods
         | Scenario::PrometheusDown
@@ -85,6 +89,7 @@ impl Plot<'_> {
             Scenario::UserAbort => self.user_abort().await?,
             Scenario::GitDown => self.git_down().await?,
             Scenario::FixedFirst => self.fixed_first().await?,
+            Scenario::Contested => self.contested().await?,
             Scenario::Superseded => self.superseded().await?,
             Scenario::TakeoverByRestart => self.takeover().await?,
         }
@@ -168,6 +173,63 @@ impl Plot<'_> {
         Ok(())
     }
 
+    /// A tool that believes the weights to be its own: it raises a rejected canary, and lowers the next one four times.
+    async fn contested(&mut self) -> Result<(), Interrupted> {
+        self.until_halfway().await?;
+        let cast = self.cast;
+        self.until("the abort", |world| live_weight(world, cast) == 0).await?;
+        self.clock.sleep(Duration::from_secs(1)).await;
+        self.steer(cast.halfway)?;
+        self.until("the raise to be cut", |world| live_weight(world, cast) == 0).await?;
+        self.until("the revert", |world| {
+            is_healing_over(world, "Synced") && is_on(world, cast, &cast.old_image, "Healthy")
+        })
+        .await?;
+        self.clock.sleep(Duration::from_secs(30)).await;
+        self.push(&cast.fixed_image, "Release")?;
+        for _ in 0..4 {
+            self.until_halfway().await?;
+            self.clock.sleep(Duration::from_secs(10)).await;
+            self.steer(cast.halfway / 4)?;
+        }
+        self.until("TrafficContested", |world| {
+            let status = status(world, cast);
+            let mut all = status["conditions"].as_array().into_iter().flatten();
+            all.any(|one| one["type"] == "TrafficContested" && one["status"] == "True")
+        })
+        .await?;
+        self.clock.sleep(Duration::from_mins(1)).await;
+        self.act(PERSON, format!("reads the condition and has {TOOL} ignore the weights"));
+        Ok(())
+    }
+
+    /// Another writer sets the canary's weight.
+    fn steer(&self, canary: i64) -> Result<(), Interrupted> {
+        let route = &self.cast.virtual_service;
+        let routes = self.door.with(|world| {
+            let found = world.store().object(Resource::VirtualServices, &route.namespace, &route.name);
+            found.map(|routes| routes["spec"]["http"].clone()).unwrap_or_default()
+        });
+        let mut routes = routes;
+        for entry in routes.as_array_mut().into_iter().flatten() {
+            for destination in entry["route"].as_array_mut().into_iter().flatten() {
+                let host =
+                    destination["destination"]["host"].as_str().and_then(|host| host.split('.').next());
+                if host == Some(&self.cast.services.canary) {
+                    destination["weight"] = canary.into();
+                } else if host == Some(&self.cast.services.stable) {
+                    destination["weight"] = (100 - canary).into();
+                }
+            }
+        }
+        self.act(TOOL, format!("sets the canary's weight to {canary} %"));
+        let path = format!(
+            "/apis/networking.istio.io/v1alpha3/namespaces/{}/virtualservices/{}",
+            route.namespace, route.name
+        );
+        self.patch(TOOL, path, &json!({"spec": {"http": routes}}))
+    }
+
     async fn superseded(&mut self) -> Result<(), Interrupted> {
         self.until_halfway().await?;
         self.clock.sleep(Duration::from_secs(30)).await;
@@ -212,7 +274,7 @@ impl Plot<'_> {
         mut holds: impl FnMut(&World) -> bool,
     ) -> Result<(), Interrupted> {
         let mut changes = self.door.changes();
-        let end = self.clock.now().saturating_add(LONGEST).unwrap_or(Timestamp::MAX);
+        let end = later(self.clock.now().saturating_add(LONGEST).unwrap_or(Timestamp::MAX), self.cast.pauses);
         loop {
             changes.borrow_and_update();
             if self.door.with(|world| holds(world)) {
@@ -269,9 +331,14 @@ impl Plot<'_> {
             "/apis/argoproj.io/v1alpha1/namespaces/{}/rollouts/{}/status",
             rollout.namespace, rollout.name
         );
+        self.patch(PERSON, path, patch)
+    }
+
+    fn patch(&self, actor: &str, path: String, patch: &Value) -> Result<(), Interrupted> {
+        let query = vec![("fieldManager".to_owned(), actor.to_owned())];
         let body = Body::Merge(patch.clone());
-        let request = Request { method: Method::Patch, path: path.clone(), query: vec![], body };
-        match self.door.request(&request, PERSON) {
+        let request = Request { method: Method::Patch, path: path.clone(), query, body };
+        match self.door.request(&request, actor) {
             Answer::Response(response) if response.is_success() => Ok(()),
             Answer::Response(response) => {
                 Err(StageError::Refused { path, message: response.message().to_owned() }.into())
@@ -296,14 +363,18 @@ fn is_over(world: &World, cast: &Cast, scenario: Scenario) -> bool {
         }
         Scenario::Good | Scenario::NoData | Scenario::PrometheusDown => (&cast.new_image, "Healthy"),
         Scenario::UserAbort => (&cast.new_image, "Degraded"),
-        Scenario::FixedFirst | Scenario::Superseded => (&cast.fixed_image, "Healthy"),
+        Scenario::FixedFirst | Scenario::Contested | Scenario::Superseded => (&cast.fixed_image, "Healthy"),
     };
     let healing = match scenario {
-        Scenario::BadMetric | Scenario::BadPods | Scenario::GitDown | Scenario::TakeoverByRestart => {
-            is_healing_over(world, "Synced") && is_told(world)
+        Scenario::BadMetric
+        | Scenario::BadPods
+        | Scenario::GitDown
+        | Scenario::Contested
+        | Scenario::TakeoverByRestart => is_healing_over(world, "Synced") && is_told(world, cast),
+        Scenario::FixedFirst => is_healing_over(world, "Superseded") && is_told(world, cast),
+        Scenario::UserAbort => {
+            is_healing_over(world, "NoPolicy") && (!has_audience(world, cast) || !ledger(world).is_empty())
         }
-        Scenario::FixedFirst => is_healing_over(world, "Superseded") && is_told(world),
-        Scenario::UserAbort => is_healing_over(world, "NoPolicy") && !ledger(world).is_empty(),
         Scenario::Good | Scenario::NoData | Scenario::PrometheusDown | Scenario::Superseded => true,
     };
     healing && is_on(world, cast, image, phase) && is_tidy(world, cast) && live_weight(world, cast) == 0
@@ -384,7 +455,17 @@ fn ledger(world: &World) -> Vec<Value> {
     ledgers.flatten().map(|entry| entry["state"].clone()).collect()
 }
 
-fn is_told(world: &World) -> bool {
+/// Whether the Rollout subscribes anybody to its aborts.
+fn has_audience(world: &World, cast: &Cast) -> bool {
+    let annotations = rollout(world, cast).and_then(|rollout| rollout["metadata"]["annotations"].as_object());
+    annotations.into_iter().flatten().any(|(name, _)| {
+        let rest = name.strip_prefix("notifications.argoproj.io/subscribe.");
+        rest == Some("slack") || rest == Some("on-rollout-aborted.slack")
+    })
+}
+
+fn is_told(world: &World, cast: &Cast) -> bool {
     let states = ledger(world);
-    !states.is_empty() && states.iter().all(|state| state == "Final")
+    let is_begun = !states.is_empty() || !has_audience(world, cast);
+    is_begun && states.iter().all(|state| state == "Final")
 }

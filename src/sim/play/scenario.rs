@@ -20,6 +20,8 @@ pub enum Scenario {
     GitDown,
     /// Errors, but a person pushes a fix before the bot does: nothing is overwritten.
     FixedFirst,
+    /// Another tool puts a rejected canary's weight back (cut at once) and lowers the next one's (respected at last).
+    Contested,
     /// A newer version arrives in mid-canary: it begins at step 0, and no request is lost.
     Superseded,
     /// Errors, and the leader of two replicas is killed as it is about to act: the other one does.
@@ -34,7 +36,8 @@ impl Scenario {
             // A lease of 15 s has to be renewed in time on a busy machine, too.
             Self::TakeoverByRestart => 10,
             Self::Good | Self::Superseded | Self::FixedFirst => 30,
-            Self::NoData | Self::PrometheusDown | Self::GitDown => 60,
+            Self::NoData | Self::Contested => 40,
+            Self::PrometheusDown | Self::GitDown => 60,
         }
     }
 
@@ -56,6 +59,9 @@ impl Scenario {
                 "which answers 8 % errors, while Git is away for half an hour and serin is restarted twice"
             }
             Self::FixedFirst => "which answers 8 % errors; a person pushes a fix before the bot does",
+            Self::Contested => {
+                "which answers 8 % errors, while another tool has its hand on the weights, too"
+            }
             Self::Superseded => "which behaves; a newer version arrives before it is through",
             Self::TakeoverByRestart => {
                 "which answers 8 % errors; the leader of two replicas of serin is killed"

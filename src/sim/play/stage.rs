@@ -92,7 +92,7 @@ pub async fn play(options: Options, watch: impl FnOnce(&Door, &Asides, &Path)) -
     }
     let door = Door::new(world, clock);
     let repository = options.folder.join("repo.git");
-    let cast = seeded(&options.cast, &repository)?;
+    let cast = options.cast;
     furnish(&door, &cast, &options.slack)?;
 
     let shutdown = CancellationToken::new();
@@ -103,11 +103,13 @@ pub async fn play(options: Options, watch: impl FnOnce(&Door, &Asides, &Path)) -
         virtual_service: cast.virtual_service.clone(),
     };
     let mut prometheus = Prometheus::start(door.clone(), script, asides.clone()).await?;
+    let cast = seeded(cast, &repository, &prometheus.url)?;
     watch(&door, &asides, &repository);
     let mut tasks = JoinSet::new();
     tasks.spawn(door.clone().drive(shutdown.clone()));
     let mut config = engine::Config::new(repository.clone());
     config.namespace.clone_from(&cast.rollout.namespace);
+    config.skips_unknown_kinds = true;
     tasks.spawn(Engine::new(config, clock.now()).drive(door.clone(), shutdown.clone(), |_| {}));
     let props = Props {
         metrics_url: prometheus.url.clone(),
@@ -139,12 +141,14 @@ pub async fn play(options: Options, watch: impl FnOnce(&Door, &Asides, &Path)) -
     Ok(Played { door, repository, slack, asides, stuck, data_plane_delay })
 }
 
-/// Makes the repository, with its own address in the policy.
-fn seeded(cast: &Cast, repository: &Path) -> Result<Cast, StageError> {
-    let mut cast = cast.clone();
+/// Makes the repository, with its own address in the policy and the address of the stage's Prometheus in templates.
+fn seeded(mut cast: Cast, repository: &Path, metrics_url: &str) -> Result<Cast, StageError> {
     let url = format!("file://{}", repository.display());
     for (_, text) in &mut cast.files {
         *text = text.replace("@REPOSITORY@", &url);
+        for address in &cast.addresses {
+            *text = text.replace(address, metrics_url);
+        }
     }
     let files: Vec<(&str, &str)> =
         cast.files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();

@@ -73,7 +73,7 @@ struct Ending {
     asked: Version,
     serves: Version,
     phase: &'static str,
-    /// How far each version that was rolled out came.
+    /// How far each version that was rolled out came; empty where others write weights, too.
     climbs: &'static [Climb],
     /// Whether the bot puts the old version back in Git.
     is_reverted: bool,
@@ -143,6 +143,14 @@ fn ending(scenario: Scenario) -> Ending {
         },
         Scenario::FixedFirst => Ending {
             heal: Some("Superseded"),
+            title: Some("Rolled back: "),
+            is_metric_failed: true,
+            ..replaced
+        },
+        Scenario::Contested => Ending {
+            climbs: &[],
+            is_reverted: true,
+            heal: Some("Synced"),
             title: Some("Rolled back: "),
             is_metric_failed: true,
             ..replaced

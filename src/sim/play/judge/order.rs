@@ -10,6 +10,9 @@ use crate::sim::play::timeline::{Asked, Entry, Kind};
 
 /// The weight goes up by the steps of the Rollout, each version from the first one on, and down to nothing.
 pub(super) fn weights(case: &Case, ending: &Ending, wrong: &mut Wrong) {
+    if ending.climbs.is_empty() {
+        return;
+    }
     let steps = case.rollout()["spec"]["strategy"]["canary"]["steps"].as_array().into_iter().flatten();
     let mut whole: Vec<i64> = steps.filter_map(|step| step["setWeight"].as_i64()).collect();
     if whole.last() != Some(&100) {

@@ -1,5 +1,7 @@
 //! What people see outside of the cluster: Git and Slack.
 
+use std::collections::BTreeSet;
+
 use super::{
     Ending, Version, Wrong,
     case::{Case, Commit},
@@ -21,8 +23,9 @@ pub(super) fn git(case: &Case, ending: &Ending, wrong: &mut Wrong) {
     let [commit] = by_bot.as_slice() else {
         return wrong.add(format!("the bot made {} commits instead of one", by_bot.len()));
     };
-    if case.commits.first().map(|newest| &newest.id) != Some(&commit.id) {
-        wrong.add("the bot's commit is not the newest");
+    let later = ending.pushed.len() - 1;
+    if case.commits.get(later).map(|commit| &commit.id) != Some(&commit.id) {
+        wrong.add(format!("the bot's commit does not have {later} commits on top"));
     }
     reverts(case, commit, wrong);
 }
@@ -56,28 +59,49 @@ pub(super) fn self_heals(case: &Case, ending: &Ending, wrong: &mut Wrong) {
 }
 
 pub(super) fn slack(case: &Case, ending: &Ending, wrong: &mut Wrong) {
-    match (case.messages.as_slice(), ending.title) {
-        ([], None) => {}
-        ([message], Some(title)) => {
-            if let Some(other) = Some(&message.text).filter(|text| !text.starts_with(title)) {
-                wrong.add(format!(
-                    "Slack says `{}`, not `{title}...`",
-                    other.lines().next().unwrap_or_default()
-                ));
-            }
-            let names = [ending.pushed.first().copied().unwrap_or(Version::New), Version::Old];
-            for version in
-                names.iter().map(|version| version.tag(case)).filter(|tag| !message.text.contains(tag))
-            {
+    // A rollout that came through is told to whoever asked for it, and to nobody else.
+    let messages: Vec<_> =
+        case.messages.iter().filter(|message| !message.text.starts_with("Completed: ")).collect();
+    let wanted = ending.title.map_or(0, |title| channels(case, title));
+    if messages.len() != wanted {
+        let titles: Vec<_> = messages.iter().filter_map(|message| message.text.lines().next()).collect();
+        let instead = match wanted {
+            0 => "nothing".to_owned(),
+            1 => "one message".to_owned(),
+            many => format!("{many} messages"),
+        };
+        return wrong.add(format!("Slack has {titles:?} instead of {instead}"));
+    }
+    let Some(title) = ending.title else { return };
+    let names = [ending.pushed.first().copied().unwrap_or(Version::New), Version::Old];
+    for message in messages {
+        if !message.text.starts_with(title) {
+            let says = message.text.lines().next().unwrap_or_default();
+            wrong.add(format!("Slack says `{says}`, not `{title}...`"));
+        }
+        for version in names.map(|version| version.tag(case)) {
+            if !message.text.contains(version) {
                 wrong.add(format!("the message in Slack does not name {version}: {}", message.text));
             }
         }
-        (messages, title) => {
-            let titles: Vec<_> = messages.iter().filter_map(|message| message.text.lines().next()).collect();
-            wrong.add(format!(
-                "Slack has {titles:?} instead of {}",
-                title.map_or("nothing", |_| "one message")
-            ));
-        }
     }
+}
+
+/// How many channels the Rollout's annotations subscribe to the message of this title.
+fn channels(case: &Case, title: &str) -> usize {
+    let triggers: &[&str] = match title {
+        "Paused: " => &["on-rollout-paused.", "on-analysis-run-inconclusive.", ""],
+        "Aborted by a person: " => &["on-rollout-aborted.", ""],
+        _ => &["on-rollout-aborted.", "on-analysis-run-failed.", ""],
+    };
+    let annotations = &case.rollout()["metadata"]["annotations"];
+    let names = triggers.iter().filter_map(|trigger| {
+        annotations[format!("notifications.argoproj.io/subscribe.{trigger}slack")].as_str()
+    });
+    names
+        .flat_map(|names| names.split(';'))
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect::<BTreeSet<_>>()
+        .len()
 }

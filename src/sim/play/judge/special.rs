@@ -11,6 +11,8 @@ use crate::sim::play::{
 
 /// Away for 30 minutes; a few are lost on noticing and on coming back.
 const OUTAGE: SignedDuration = SignedDuration::from_mins(25);
+/// Metrics are asked for every minute.
+const TOLD: SignedDuration = SignedDuration::from_mins(3);
 /// A lease of 15 s, seen at most 2 s late and taken at the next attempt, and a restart's lists.
 const LONGEST_GAP: SignedDuration = SignedDuration::from_secs(30);
 
@@ -22,6 +24,7 @@ pub(super) fn special(case: &Case, scenario: Scenario, wrong: &mut Wrong) {
         Scenario::PrometheusDown => prometheus_down(case, wrong),
         Scenario::UserAbort => user_abort(case, wrong),
         Scenario::GitDown => git_down(case, wrong),
+        Scenario::Contested => contested(case, wrong),
         Scenario::Superseded => superseded(case, wrong),
         Scenario::TakeoverByRestart => takeover(case, wrong),
     }
@@ -107,17 +110,23 @@ fn prometheus_down(case: &Case, wrong: &mut Wrong) {
         _ => None,
     });
     let Some((from, to)) = gap else { return wrong.add("Prometheus was never away") };
-    if let Some((at, weight)) = case.weights().iter().find(|(at, _)| *at > from && *at < to) {
-        wrong.add(format!("the canary's weight went to {weight} at {at}, without anything measured"));
-    }
     let holds = |wanted: &str, after: Timestamp, before: Timestamp| {
-        condition(case, "MetricsUnavailable")
-            .any(|(at, found)| found["status"] == wanted && at > after && at < before)
+        let mut written = condition(case, "MetricsUnavailable");
+        written.find(|(at, found)| found["status"] == wanted && *at > after && *at < before).map(|(at, _)| at)
     };
-    if !holds("True", from, to) {
-        wrong.add("the Rollout never said MetricsUnavailable while Prometheus was away");
+    match holds("True", from, to) {
+        None => wrong.add("the Rollout never said MetricsUnavailable while Prometheus was away"),
+        Some(held) => {
+            if let Some((at, weight)) = case.weights().iter().find(|(at, _)| *at > held && *at < to) {
+                wrong.add(format!("the canary's weight went to {weight} at {at}, without anything measured"));
+            }
+            let told = held.duration_since(from);
+            if told > TOLD {
+                wrong.add(format!("the Rollout said MetricsUnavailable only {told:#} after the last answer"));
+            }
+        }
     }
-    if !holds("False", to, Timestamp::MAX) {
+    if holds("False", to, Timestamp::MAX).is_none() {
         wrong.add("the Rollout never took MetricsUnavailable back");
     }
     if statuses(case).any(|(_, status)| status["abort"] == true) {
@@ -191,6 +200,82 @@ fn superseded(case: &Case, wrong: &mut Wrong) {
     if quiet < case.data_plane_delay {
         wrong.add(format!("the canary's Service was moved {quiet:#} after its traffic was taken away"));
     }
+}
+
+/// How soon another hand's raise is cut, or its lowering put back.
+const ANSWERED: SignedDuration = SignedDuration::from_secs(15);
+/// How long the fourth lowering is respected; serin tries again after five minutes from the first.
+const RESPECTED: SignedDuration = SignedDuration::from_mins(3);
+
+/// Raises are cut at once; the first three lowerings are put back, the fourth is respected and told.
+fn contested(case: &Case, wrong: &mut Wrong) {
+    let changes = weight_changes(case);
+    let is_foreign = |change: &&Change<'_>| !case.is_controller(change.actor) && !change.is_whole;
+    let foreign: Vec<&Change<'_>> = changes.iter().filter(is_foreign).collect();
+    let answer = |change: &Change<'_>| {
+        changes.iter().find(|later| later.at > change.at && case.is_controller(later.actor))
+    };
+    let (raises, lowerings): (Vec<_>, Vec<_>) =
+        foreign.into_iter().partition(|change| change.to > change.from);
+    if raises.is_empty() || lowerings.len() != 4 {
+        return wrong.add(format!(
+            "others raised {} times and lowered {} times",
+            raises.len(),
+            lowerings.len()
+        ));
+    }
+    for change in raises.iter().chain(lowerings.iter().take(3)) {
+        let answered = answer(change).filter(|answer| answer.at.duration_since(change.at) <= ANSWERED);
+        if answered.is_none_or(|answer| answer.to != change.from) {
+            wrong.add(format!(
+                "{} took the weight from {} to {} at {}, and it was not put back within {ANSWERED:#}",
+                change.actor, change.from, change.to, change.at
+            ));
+        }
+    }
+    let Some(last) = lowerings.last() else { return };
+    if let Some(early) = answer(last).filter(|answer| answer.at.duration_since(last.at) < RESPECTED) {
+        wrong.add(format!("the fourth lowering was put back after {:#}", early.at.duration_since(last.at)));
+    }
+    let mut told =
+        condition(case, "TrafficContested").filter(|(at, found)| *at > last.at && found["status"] == "True");
+    match told.next() {
+        None => wrong.add("the Rollout never said TrafficContested"),
+        Some((held, found)) => {
+            let until = answer(last).map_or(Timestamp::MAX, |answer| answer.at);
+            let mut steps = statuses(case).filter(|(at, _)| *at > held && *at < until);
+            if let Some((at, _)) = steps.find(|(_, status)| !status["currentStepIndex"].is_null()) {
+                wrong.add(format!("a step was completed at {at} without the weight that it is for"));
+            }
+            let message = found["message"].as_str().unwrap_or_default();
+            if !message.contains(last.actor) || !message.contains("ignoreDifferences") {
+                wrong.add(format!("TrafficContested does not say who writes and how to end it: {message}"));
+            }
+        }
+    }
+}
+
+/// A change of the canary's weight.
+struct Change<'a> {
+    at: Timestamp,
+    actor: &'a str,
+    from: i64,
+    to: i64,
+    /// The whole object was made or applied.
+    is_whole: bool,
+}
+
+fn weight_changes(case: &Case) -> Vec<Change<'_>> {
+    let mut weight = None;
+    let mut changes = vec![];
+    for entry in &case.entries {
+        let (Some(asked), Some(to)) = (entry.asked(), entry.canary_weight) else { continue };
+        if let Some(from) = weight.replace(to).filter(|from| *from != to) {
+            let is_whole = ["create", "apply"].contains(&asked.verb.as_str());
+            changes.push(Change { at: entry.at, actor: &asked.actor, from, to, is_whole });
+        }
+    }
+    changes
 }
 
 fn takeover(case: &Case, wrong: &mut Wrong) {
