@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Range};
 
-use super::tree::Span;
+use super::{limits, tree::Span};
 
 /// Where a condition went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,11 @@ struct Inner {
 
 impl Error {
     fn new(stage: Stage, message: impl Into<String>, span: Option<Span>) -> Self {
-        let message = message.into();
+        let mut message = message.into();
+        if message.len() > limits::MESSAGE_BYTES {
+            message.truncate(message.floor_char_boundary(limits::MESSAGE_BYTES));
+            message.push_str("...");
+        }
         Self(Box::new(Inner { stage, message, span, found: None, expected: None, hint: None }))
     }
 

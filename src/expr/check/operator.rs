@@ -3,7 +3,7 @@
 use super::{
     super::{
         error::Error,
-        pattern,
+        pattern::Pattern,
         tree::{Binary, Node, NodeId, Unary},
         types::{Carrier, Type},
     },
@@ -109,7 +109,7 @@ impl Checker<'_> {
         let Node::Str(text) = self.tree.node(right) else {
             return Ok(());
         };
-        pattern::compile(text).map(drop).map_err(|message| self.fail(id, message))
+        Pattern::compile(text).map(drop).map_err(|message| self.fail(id, message))
     }
 
     fn mismatched(&self, id: NodeId, operator: Binary, l: &Type, r: &Type) -> Error {

@@ -28,7 +28,7 @@ impl<'v> Machine<'v> {
     }
 
     fn reach(&mut self, id: CodeId, scope: Option<&Scope<'v>>) -> Result<Reached<'v>, Error> {
-        self.spend(1)?;
+        self.budget.spend(1)?;
         let program = self.program;
         let reached = match program.code(id) {
             Code::Member { base, property, optional } => {
@@ -79,7 +79,7 @@ impl<'v> Machine<'v> {
     }
 
     /// `base[property]` and `base.property`.
-    pub(super) fn fetch(&self, base: &Value<'v>, property: &Value<'v>) -> Evaluated<'v> {
+    pub(super) fn fetch(&mut self, base: &Value<'v>, property: &Value<'v>) -> Evaluated<'v> {
         match base {
             Value::List(list) => {
                 let index = position(property, list.len())?;
@@ -94,9 +94,9 @@ impl<'v> Machine<'v> {
             Value::Map(map) => {
                 let missing = match map {
                     Map::Any { groups: true, .. } => Value::made(Made::AnyNil, vec![]),
-                    Map::Any { .. } | Map::Object(_) | Map::Made(_) => Value::Nil,
+                    Map::Any { .. } | Map::Object(_) | Map::Made { .. } => Value::Nil,
                 };
-                Ok(compare::lookup(map, property)?.unwrap_or(missing))
+                Ok(compare::lookup(map, property, &mut self.budget)?.unwrap_or(missing))
             }
             Value::Environment => match property {
                 Value::Text(name) => Ok(self.environment(name)),
@@ -136,6 +136,7 @@ impl<'v> Machine<'v> {
         match &base {
             Value::Text(text) => {
                 let (from, to) = bounds(integer(&from)?, integer(&to)?, text.len());
+                self.budget.grow_text(to.saturating_sub(from))?;
                 part_of_text(text, from, to)
             }
             Value::List(list) => {
@@ -172,7 +173,7 @@ impl<'v> Machine<'v> {
     }
 
     /// Calls what a member turns out to be: a method of a time or duration, or nothing that can be called.
-    fn call_of(&self, base: &Value<'v>, name: &Value<'v>, arguments: &[Value<'v>]) -> Evaluated<'v> {
+    fn call_of(&mut self, base: &Value<'v>, name: &Value<'v>, arguments: &[Value<'v>]) -> Evaluated<'v> {
         if let (Value::Text(name), Some(owner)) = (name, Owner::of(base))
             && let Some(method) = Method::named(owner, name)
         {
@@ -266,7 +267,7 @@ fn part_of_text<'v>(text: &Text<'v>, from: usize, to: usize) -> Evaluated<'v> {
 pub(super) fn shown(value: &Value<'_>) -> String {
     match value {
         Value::Nil => "<nil>".to_owned(),
-        other => super::text::printed(other),
+        other => super::text::shown(other),
     }
 }
 

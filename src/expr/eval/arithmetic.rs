@@ -38,7 +38,7 @@ impl<'v> Machine<'v> {
         }
         match (&a, &b) {
             (Value::Text(x), Value::Text(y)) => {
-                self.grow_text(x.len() + y.len())?;
+                self.budget.grow_text(x.len() + y.len())?;
                 Ok(joined(x, y))
             }
             (Value::Time(time), Value::Duration(by)) | (Value::Duration(by), Value::Time(time)) => {
@@ -55,7 +55,7 @@ impl<'v> Machine<'v> {
         let last = super::access::integer(b)?;
         let len = last.wrapping_sub(first).wrapping_add(1);
         let len = usize::try_from(len).unwrap_or(0);
-        self.grow(len)?;
+        self.budget.grow(len)?;
         Ok(Value::List(List::Range { first, len }))
     }
 }
