@@ -98,7 +98,12 @@ impl Run {
         if let Some(accepted) = self.accepted.iter().find(|accepted| accepted.covers(pair, ours)) {
             return Ok(Some(accepted.reason.clone()));
         }
-        for _ in 0..20 {
+        if pair.text.contains("now()") && self.agree_now(pair)? {
+            return Ok(Some("now(): the clock went on between the two".to_owned()));
+        }
+        // A small map of the reference begins at its first key seven times out of eight.
+        let unordered = ["keys", "values", "toPairs"].iter().any(|name| pair.text.contains(name));
+        for _ in 0..if unordered { 200 } else { 3 } {
             if self.oracle.ask_one(pair.question())?.verdict != theirs.verdict {
                 return Ok(Some(
                     "the order of an object's keys, which the reference does not have".to_owned(),
@@ -106,6 +111,12 @@ impl Run {
             }
         }
         Ok(None)
+    }
+
+    /// True when both say the same once they are asked at the same time.
+    fn agree_now(&mut self, pair: &Pair) -> io::Result<bool> {
+        self.now = jiff::Timestamp::now();
+        Ok(pair.judged(self.now).verdict == self.oracle.ask_one(pair.question())?.verdict)
     }
 
     fn differs(&mut self, pair: &Pair) -> io::Result<bool> {

@@ -224,7 +224,7 @@ impl<'a> Generator<'a> {
                 Sketch::of(&format!("~ {word} ~"), parts)
             }
             14 => {
-                let pattern = *self.rng.pick(&["'^a'", "'[0-9]+'", "'.'", "'('", "'a|b'", "'\\\\d'", "''"]);
+                let pattern = self.pattern();
                 Sketch::of(&format!("~ matches {pattern}"), vec![self.want(Want::Text, depth)])
             }
             15..=17 => {

@@ -282,20 +282,43 @@ impl Translation<'_> {
                     self.out.push_str(&self.rest[..end]);
                     self.rest = &self.rest[end..];
                 }
-                '\\' => self.escape(true)?,
-                '-' => {
-                    self.take(c);
-                    // A range, unless it is the first or last of the class.
-                    let edge = first || self.rest.starts_with(']');
-                    if edge { self.literal('-') } else { self.out.push('-') }
-                }
-                c => {
-                    self.take(c);
-                    self.literal(c);
-                }
+                '\\' if self.names_a_class() => self.escape(true)?,
+                _ => self.range()?,
             }
             first = false;
         }
+    }
+
+    /// One character of a class, or two with a `-` between. A `-` that is neither stands for itself.
+    fn range(&mut self) -> Result<(), String> {
+        self.member()?;
+        if self.rest.starts_with('-') && self.rest.len() > 1 && !self.rest.starts_with("-]") {
+            self.take('-');
+            self.out.push('-');
+            self.member()?;
+        }
+        Ok(())
+    }
+
+    /// Escaped, because two of some characters mean something to the engine: `--`, `&&`, `~~`.
+    fn member(&mut self) -> Result<(), String> {
+        match self.rest.chars().next() {
+            None => Err("missing closing ]".to_owned()),
+            Some('\\') if self.names_a_class() => Err("invalid escape sequence".to_owned()),
+            Some('\\') => self.escape(true),
+            Some(c) => {
+                self.take(c);
+                self.literal(c);
+                Ok(())
+            }
+        }
+    }
+
+    /// True for `\d` and its like.
+    fn names_a_class(&self) -> bool {
+        self.rest
+            .strip_prefix('\\')
+            .is_some_and(|name| name.starts_with(['d', 'D', 'w', 'W', 's', 'S', 'p', 'P']))
     }
 }
 
@@ -329,6 +352,10 @@ mod tests {
             (r"[a&&b]", "&", true),
             (r"[]a]", "]", true),
             (r"[a-c-]", "-", true),
+            (r"[a-c-e]", "-", true),
+            (r"[+--]", ",", true),
+            (r"[a~~b]", "~", true),
+            (r"[\d-z]", "-", true),
             (r"[\d.]", ".", true),
             (r"\Qa.b\E", "a.b", true),
             (r"\Qa.b\E", "axb", false),
@@ -344,9 +371,10 @@ mod tests {
 
     #[test]
     fn what_re2_refuses_is_refused() {
-        for pattern in
-            ["(", "[", "a**", "*", "a{1001}", r"\1", "(?x)a", "(?=a)", r"\", "[z-a]", r"\Z", "a{3,2}"]
-        {
+        for pattern in [
+            "(", "[", "a**", "*", "a{1001}", r"\1", "(?x)a", "(?=a)", r"\", "[z-a]", "[0--9]", r"[a-\d]",
+            r"\Z", "a{3,2}",
+        ] {
             assert!(Pattern::compile(pattern).is_err(), "{pattern}");
         }
     }

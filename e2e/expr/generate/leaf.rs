@@ -107,6 +107,66 @@ impl Generator<'_> {
         (*self.rng.pick(&all)).to_owned()
     }
 
+    /// A pattern for `matches`, quoted: one that people write, or pieces of the syntax in any order.
+    pub(super) fn pattern(&mut self) -> String {
+        if self.rng.one_in(2) {
+            let all =
+                ["'^a'", "'[0-9]+'", "'.'", "'('", "'a|b'", "'\\\\d'", "''", "'^(a|hello)$'", "'(?i)HELLO'"];
+            return (*self.rng.pick(&all)).to_owned();
+        }
+        let pieces = [
+            "a",
+            "b",
+            "1",
+            "-",
+            "[",
+            "]",
+            "[^",
+            r"\\d",
+            r"\\w",
+            r"\\S",
+            r"\\b",
+            ".",
+            "*",
+            "+",
+            "?",
+            "{2}",
+            "{1,3}",
+            "{,2}",
+            "|",
+            "(",
+            ")",
+            "(?:",
+            "(?i)",
+            "^",
+            "$",
+            "0-9",
+            "a-e",
+            "--",
+            "&&",
+            "~~",
+            "[:alpha:]",
+            r"\\-",
+            r"\\.",
+            r"\\x41",
+            r"\\pL",
+            r"\\Q",
+            r"\\E",
+            "{",
+            "}",
+            " ",
+            "[a-e]",
+            "[^0-9]",
+            "(a|b)",
+            "[a-e-]",
+            "^.*",
+            "el",
+        ];
+        let count = 1 + self.rng.below(6);
+        let pattern: String = (0..count).map(|_| *self.rng.pick(&pieces)).collect();
+        format!("'{pattern}'")
+    }
+
     pub(super) fn text_literal(&mut self) -> String {
         let all = [
             "'a'",
