@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::{
     budget::Budget,
-    error::Error,
+    error::{self, Error},
     limits,
     value::{List, Made, Map, Number, Value, Width},
 };
@@ -148,11 +148,7 @@ pub(crate) fn order(
         _ => {
             let message = format!("invalid operation: {} {sign} {}", a.type_name(), b.type_name());
             let error = Error::evaluation(message);
-            Err(if a.is_nil() || b.is_nil() {
-                error.hint("one side is nil: no data, or a field that is not there; `?? 0` gives it a value")
-            } else {
-                error
-            })
+            Err(if a.is_nil() || b.is_nil() { error.hint(error::NIL_SIDE) } else { error })
         }
     }
 }

@@ -203,6 +203,9 @@ impl<'a> Parser<'a> {
                 return Ok(left);
             };
             let token = self.advance()?;
+            if operator == Binary::Modulo && self.current.kind == Kind::End {
+                return Err(self.unexpected("a value").hint("a percentage is a fraction here: 5% is 0.05"));
+            }
             if coalesced && operator != Binary::Coalesce {
                 return Err(mixed(&token));
             }
@@ -282,9 +285,10 @@ impl<'a> Parser<'a> {
 }
 
 fn unexpected(token: &Token<'_>, expected: &str) -> Error {
-    let found = token.shown();
-    let error = Error::syntax(format!("unexpected token {found}"), token.span).wanted(expected, found);
+    let error = Error::syntax(format!("unexpected token {}", token.shown()), token.span)
+        .wanted(expected, token.spoken());
     match token.value.as_ref() {
+        "" if token.span.from == 0 => error.hint("the condition is empty"),
         "=" => error.hint("equality is `==`"),
         "&" => error.hint("both must hold is `&&`"),
         "#" => error.hint("a comment begins with //; # is the element, inside a predicate only"),

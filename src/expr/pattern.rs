@@ -117,6 +117,12 @@ impl Translation<'_> {
 
     fn group(&mut self) -> Result<(), String> {
         self.take('(');
+        if let Some(rest) = self.rest.strip_prefix("?)") {
+            // No flags at all, which the engine does not know.
+            self.rest = rest;
+            self.out.push_str("(?:)");
+            return Ok(());
+        }
         self.out.push('(');
         let Some(flags) = self.rest.strip_prefix('?') else {
             return Ok(());
@@ -353,6 +359,7 @@ mod tests {
             (r"[]a]", "]", true),
             (r"[a-c-]", "-", true),
             (r"[a-c-e]", "-", true),
+            (r"^(?)$", "", true),
             (r"[+--]", ",", true),
             (r"[a~~b]", "~", true),
             (r"[\d-z]", "-", true),

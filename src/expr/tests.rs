@@ -1,4 +1,5 @@
 //! The laws of the language.
 
 mod limits;
+mod nothing;
 mod vectors;

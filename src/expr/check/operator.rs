@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        error::Error,
+        error::{self, Error},
         pattern::Pattern,
         tree::{Binary, Node, NodeId, Unary},
         types::{Carrier, Type},
@@ -125,7 +125,7 @@ impl Checker<'_> {
             return error.hint("`result` is a list here: did you mean `result[0]`?");
         }
         if *l == Type::Nil || *r == Type::Nil {
-            return error.hint("the provider returned nothing: `default(result, ..)` or `(result ?? ..)`");
+            return error.hint(error::NOTHING);
         }
         if (l.is_number() && *r == Type::Text) || (*l == Type::Text && r.is_number()) {
             return error.hint("compare numbers with numbers: drop the quotes, or use asFloat(..)");

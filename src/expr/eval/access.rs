@@ -3,7 +3,7 @@
 use super::{
     super::{
         compare,
-        error::Error,
+        error::{self, Error},
         lower::{Code, CodeId},
         moment::{self, Method, Owner},
         number,
@@ -105,7 +105,11 @@ impl<'v> Machine<'v> {
             other => {
                 let error =
                     Error::evaluation(format!("cannot fetch {} from {}", shown(property), other.type_name()));
-                Err(if other.is_nil() { error.hint("`?.` stops at a nil instead of failing") } else { error })
+                Err(if other.is_nil() {
+                    error.hint("what stands in front is nil: a field that is not there, or no data; `?.` gives nil instead of an error")
+                } else {
+                    error
+                })
             }
         }
     }
@@ -230,7 +234,7 @@ fn position(property: &Value<'_>, length: usize) -> Result<usize, Error> {
 fn out_of_range(index: i64, length: usize) -> Error {
     let error = Error::evaluation(format!("index out of range: {index} (array length is {length})"));
     if length == 0 {
-        return error.hint("the list is empty: `len(result) == 0 || ..` says what no data means");
+        return error.hint(error::EMPTY);
     }
     error.hint(format!("the last element is [{}], or [-1]", length - 1))
 }

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        error::Error,
+        error::{self, Error},
         moment, number,
         tree::Binary,
         value::{List, Number, Text, Value, Width},
@@ -125,9 +125,5 @@ fn float(value: &Value<'_>) -> Result<f64, Error> {
 
 fn undefined(a: &Value<'_>, sign: &str, b: &Value<'_>) -> Error {
     let error = Error::evaluation(format!("invalid operation: {} {sign} {}", a.type_name(), b.type_name()));
-    if a.is_nil() || b.is_nil() {
-        error.hint("one side is nil: no data, or a field that is not there")
-    } else {
-        error
-    }
+    if a.is_nil() || b.is_nil() { error.hint(error::NIL_SIDE) } else { error }
 }

@@ -151,7 +151,7 @@ impl Parser<'_> {
         let named = self.current.kind == Kind::Identifier || (self.current.kind == Kind::Operator && word);
         if !named {
             return Err(Error::syntax("expected name", self.current.span)
-                .wanted("the name of a field", self.current.shown()));
+                .wanted("the name of a field", self.current.spoken()));
         }
         let name = self.advance()?;
         let property = self.add(Node::Str(name.value.as_ref().into()), name.span)?;
