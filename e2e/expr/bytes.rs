@@ -13,14 +13,18 @@ mod language;
 mod measured;
 mod results;
 mod rng;
+mod seeds;
+mod sketch;
 
-use language::domain;
+use language::domain::{self, value::MetricValue};
 
 use std::{
+    alloc::System,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
+use cap::Cap;
 use language::expr::Condition;
 use measured::measured;
 use rng::Rng;
@@ -29,46 +33,20 @@ use serde_json::{Value, json};
 /// Far below the two MiB of a tokio worker.
 const STACK_BYTES: usize = 1 << 20;
 
-/// One evaluation may take this long, on a slow machine that does other things too.
-const SLOW: Duration = Duration::from_secs(3);
+/// One evaluation, the search for its reason and its typed tree may take this much of a processor, with overflow
+/// checks on.
+const SLOW: Duration = Duration::from_secs(2);
 
-const SEEDS: &[&str] = &[
-    "result[0] < 0.05",
-    "all(result, # > 10)",
-    "len(result) == 0 || result[0] >= 0.95",
-    "let x = result * 2; x > 1",
-    "if result > 1 { true } else { false }",
-    "result matches '^a+$'",
-    "reduce(1..1000, #acc + #) > 1",
-    "all(1..1000, all(1..1000, all(1..1000, # > 0)))",
-    "repeat('a', 100000) contains repeat('b', 1000)",
-    "map(1..100000, repeat('a', #))",
-    "sort(map(1..50000, 50000 - #))[0] == 1",
-    "groupBy(1..10000, #)",
-    "toJSON(map(1..1000, {a: #, b: [#]})) == ''",
-    "result?.a?.b[0] ?? 1",
-    "uniq(1..100000) == []",
-    "replace(repeat('a', 900000), '', 'aaaaaaaaaa')",
-    "join(split(repeat('a', 900000), ''), ',')",
-    "flatten([[[[[[[[[[1]]]]]]]]]])",
-    "'a' matches repeat('(a*)*', 1000)",
-    "((((((((((1))))))))))",
-    "!!!!!!!!!!!!!!!!true",
-    "1 < 2 < 3 < 4 < 5",
-    "date('2023-08-14', '2006-01-02') > now()",
-    "fromJSON('[[[[[[1]]]]]]')",
-    "bitshl(1, 64) == 0 || 9223372036854775807 + 1 < 0",
-];
+/// Bytes that the whole process may come to.
+const ROOM: usize = 256 << 20;
 
-const TOKENS: &[&str] = &[
-    "(", ")", "[", "]", "{", "}", ",", ".", "..", "?", "?.", "??", ":", "::", ";", "|", "||", "&&", "!", "not ", " in ",
-    "#", "#acc", "#index", "'a'", "\"", "`", "=", "==", "!=", "<", ">=", "-", "+", "*", "**", "/", "%", "^", "1", "0.5",
-    "1e308", "9223372036854775807", "0x", "let x = ", "if ", "else ", "//", "/*", "*/", "\\", "\\u{110000}", " matches ",
-    " contains ", "result", "nil", "true", "$env", "len(", "map(", "filter(", "all(", "1..1000000", "repeat(", "\0",
-    "\u{feff}", "\u{1f600}", "\n", "\r",
-];
+#[global_allocator]
+static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
-fn grow(rng: &mut Rng) -> String {
+/// An evaluation that took this long works at the limits.
+const HEAVY: Duration = Duration::from_millis(20);
+
+fn grow(rng: &mut Rng, heavy: &[String]) -> String {
     let mut bytes = match rng.below(4) {
         0 => {
             let (kind, result) = results::result(rng);
@@ -76,13 +54,14 @@ fn grow(rng: &mut Rng) -> String {
         }
         1 => {
             let count = rng.below(60);
-            (0..count).flat_map(|_| rng.pick(TOKENS).bytes().collect::<Vec<u8>>()).collect()
+            (0..count).flat_map(|_| rng.pick(seeds::TOKENS).bytes().collect::<Vec<u8>>()).collect()
         }
         2 => {
             let count = rng.below(200);
             (0..count).map(|_| (rng.next() & 0xff) as u8).collect()
         }
-        _ => rng.pick(SEEDS).as_bytes().to_vec(),
+        _ if rng.one_in(50) => rng.pick(heavy).as_bytes().to_vec(),
+        _ => rng.pick(seeds::SEEDS).as_bytes().to_vec(),
     };
     for _ in 0..rng.below(5) {
         mutate(rng, &mut bytes);
@@ -100,12 +79,20 @@ fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
             bytes.drain(at..end);
         }
         2 => {
-            let token = *rng.pick(TOKENS);
+            let token = *rng.pick(seeds::TOKENS);
             bytes.splice(at..at, token.bytes());
         }
         3 => {
             // Nesting, up to far past every limit.
-            let (open, close) = *rng.pick(&[("(", ")"), ("[", "]"), ("!", ""), ("-", ""), ("all(1..9,", ")"), ("{a:", "}"), ("1?", ":2")]);
+            let (open, close) = *rng.pick(&[
+                ("(", ")"),
+                ("[", "]"),
+                ("!", ""),
+                ("-", ""),
+                ("all(1..9,", ")"),
+                ("{a:", "}"),
+                ("1?", ":2"),
+            ]);
             let times = 1 << rng.below(12);
             let whole = [open.repeat(times).as_bytes(), bytes, close.repeat(times).as_bytes()].concat();
             *bytes = whole;
@@ -127,7 +114,7 @@ fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
             bytes[place] = (rng.next() & 0xff) as u8;
         }
         6 => {
-            let seed = *rng.pick(SEEDS);
+            let seed = *rng.pick(seeds::SEEDS);
             bytes.splice(at..at, seed.bytes());
         }
         _ => {
@@ -167,45 +154,87 @@ struct Tally {
     parsed: u64,
     evaluations: u64,
     verdicts: u64,
-    slowest: Duration,
+    heavy: u64,
+    slowest: (Duration, String),
     broken: Vec<String>,
+}
+
+/// The time that this thread had a processor, or the time of the day where the system does not tell.
+fn busy(begin: Instant) -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = told.and_then(|told| told.split(' ').next()?.parse().ok());
+    nanos.map_or_else(|| begin.elapsed(), Duration::from_nanos)
+}
+
+struct Hunt {
+    begin: Instant,
+    results: Vec<MetricValue>,
+    tally: Tally,
+}
+
+impl Hunt {
+    /// Judges one text on every result, the `first` one first: what is heavy on one is heavy on most, and is not
+    /// judged on all.
+    fn judge(&mut self, text: &str, first: usize) {
+        // Printed by the hook when it panics, so that the text is never lost.
+        *CURRENT.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = text.to_owned();
+        self.tally.texts += 1;
+        let Ok(condition) = Condition::parse(text) else {
+            return;
+        };
+        self.tally.parsed += 1;
+        if text.len() > 4096 {
+            self.tally.broken.push(format!("{} bytes parsed", text.len()));
+        }
+        for result in self.results[first..].iter().chain(&self.results[..first]) {
+            let start = busy(self.begin);
+            let verdict = condition.evaluate_at(result, None);
+            if let Err(error) = &verdict {
+                let _ = error.explain(text);
+            }
+            let _ = condition.because(result, None);
+            let _ = condition.explain(result);
+            let took = busy(self.begin).saturating_sub(start);
+            self.tally.evaluations += 1;
+            self.tally.verdicts += u64::from(verdict.is_ok());
+            if took > self.tally.slowest.0 {
+                self.tally.slowest = (took, text.to_owned());
+            }
+            if took > SLOW {
+                self.tally.broken.push(format!("took {took:?}: {text:?} on {result:?}"));
+            }
+            if ALLOCATOR.max_allocated() > ROOM {
+                let bytes = ALLOCATOR.max_allocated();
+                self.tally.broken.push(format!("took {bytes} bytes: {text:?} on {result:?}"));
+            }
+            if took > HEAVY {
+                self.tally.heavy += 1;
+                return;
+            }
+        }
+    }
 }
 
 fn hunt(seconds: u64, seed: u64) -> Tally {
     let mut rng = Rng::new(seed);
     let results: Vec<_> = usual_results().iter().map(|(kind, json)| measured(kind, json)).collect();
-    let mut tally = Tally::default();
-    let begin = Instant::now();
-    while begin.elapsed().as_secs() < seconds && tally.broken.is_empty() {
-        let text = grow(&mut rng);
-        // Printed by the hook when it panics, so that the text is never lost.
-        *CURRENT.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = text.clone();
-        tally.texts += 1;
-        let Ok(condition) = Condition::parse(&text) else {
-            continue;
-        };
-        tally.parsed += 1;
-        if text.len() > 4096 {
-            tally.broken.push(format!("{} bytes parsed", text.len()));
-        }
-        for result in &results {
-            let start = Instant::now();
-            let verdict = condition.evaluate_at(result, None);
-            if let Err(error) = &verdict {
-                let _ = error.explain(&text);
-            }
-            let _ = condition.because(result, None);
-            let _ = condition.explain(result);
-            let took = start.elapsed();
-            tally.evaluations += 1;
-            tally.verdicts += u64::from(verdict.is_ok());
-            tally.slowest = tally.slowest.max(took);
-            if took > SLOW {
-                tally.broken.push(format!("took {took:?}: {text:?} on {result:?}"));
-            }
-        }
+    let heavy = seeds::heavy();
+    let mut hunt = Hunt { begin: Instant::now(), results, tally: Tally::default() };
+    for text in &heavy {
+        hunt.judge(text, 0);
     }
-    tally
+    while hunt.begin.elapsed().as_secs() < seconds && hunt.tally.broken.is_empty() {
+        let text = grow(&mut rng, &heavy);
+        let first = rng.below(hunt.results.len());
+        hunt.judge(&text, first);
+    }
+    hunt.tally
+}
+
+/// The end of a text, where heavy seeds differ.
+fn cut(text: &str) -> String {
+    let skip = text.chars().count().saturating_sub(120);
+    text.chars().skip(skip).collect()
 }
 
 static CURRENT: std::sync::Mutex<String> = std::sync::Mutex::new(String::new());
@@ -226,11 +255,15 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     println!(
-        "{} texts, {} parsed, {} evaluations, {} with a verdict, the slowest took {:?}",
-        tally.texts, tally.parsed, tally.evaluations, tally.verdicts, tally.slowest
+        "{} texts, {} parsed, {} evaluations, {} with a verdict, {} at the limits, the slowest took {:?}",
+        tally.texts, tally.parsed, tally.evaluations, tally.verdicts, tally.heavy, tally.slowest.0
     );
+    println!("at most {} MiB; slowest was {:?}", ALLOCATOR.max_allocated() >> 20, cut(&tally.slowest.1));
     for broken in &tally.broken {
         println!("BROKEN {broken}");
     }
-    if tally.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    // A hunt that judged nothing proves nothing.
+    let sound = tally.broken.is_empty() && tally.verdicts > 0;
+    println!("byte fuzz: {} passed, {} failed", u8::from(sound), u8::from(!sound));
+    if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

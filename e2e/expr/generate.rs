@@ -1,76 +1,10 @@
-//! Conditions and results at random, weighted to what people write, then everything else.
+//! Conditions at random, weighted to what people write, then everything else.
+
+mod leaf;
 
 use serde_json::Value;
 
-use crate::rng::Rng;
-
-/// A condition as a tree, so that it can be shrunk.
-#[derive(Clone, Debug)]
-pub struct Sketch {
-    pub parts: Vec<Part>,
-}
-
-#[derive(Clone, Debug)]
-pub enum Part {
-    Text(String),
-    Child(Sketch),
-}
-
-impl Sketch {
-    pub fn text(text: impl Into<String>) -> Self {
-        Self { parts: vec![Part::Text(text.into())] }
-    }
-
-    /// A template in which each `~` stands for the next child.
-    fn of(template: &str, children: Vec<Sketch>) -> Self {
-        let mut parts = vec![];
-        let mut children = children.into_iter();
-        for (index, text) in template.split('~').enumerate() {
-            if index > 0 {
-                parts.extend(children.next().map(Part::Child));
-            }
-            if !text.is_empty() {
-                parts.push(Part::Text(text.to_owned()));
-            }
-        }
-        Self { parts }
-    }
-
-    pub fn print(&self) -> String {
-        self.parts
-            .iter()
-            .map(|part| match part {
-                Part::Text(text) => text.clone(),
-                Part::Child(child) => child.print(),
-            })
-            .collect()
-    }
-
-    /// Every sketch that is this one with one part made simpler, the simplest first.
-    pub fn simpler(&self) -> Vec<Sketch> {
-        let mut all = vec![];
-        for part in &self.parts {
-            if let Part::Child(child) = part {
-                all.push(child.clone());
-            }
-        }
-        if self.parts.len() > 1 || !matches!(&self.parts[0], Part::Text(text) if text.len() <= 6) {
-            for plain in ["true", "1", "nil", "result", "#", "'a'", "[]"] {
-                all.push(Self::text(plain));
-            }
-        }
-        for (index, part) in self.parts.iter().enumerate() {
-            if let Part::Child(child) = part {
-                for simpler in child.simpler() {
-                    let mut parts = self.parts.clone();
-                    parts[index] = Part::Child(simpler);
-                    all.push(Self { parts });
-                }
-            }
-        }
-        all
-    }
-}
+use crate::{rng::Rng, sketch::Sketch};
 
 /// What an expression should come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +17,8 @@ enum Want {
     Time,
 }
 
-const WANTS: &[Want] = &[Want::Bool, Want::Number, Want::Number, Want::Text, Want::List, Want::Map, Want::Time];
+const WANTS: &[Want] =
+    &[Want::Bool, Want::Number, Want::Number, Want::Text, Want::List, Want::Map, Want::Time];
 
 pub struct Generator<'a> {
     rng: &'a mut Rng,
@@ -184,102 +119,18 @@ impl<'a> Generator<'a> {
         }
     }
 
-    fn leaf(&mut self, want: Want) -> Sketch {
-        if self.rng.one_in(7) {
-            return self.from_result();
-        }
-        if self.rng.one_in(2)
-            && let Some(fitting) = self.fitting(want)
-        {
-            return Sketch::text(fitting);
-        }
-        let text = match want {
-            Want::Bool => (*self.rng.pick(&["true", "false", "result.ok", "nil"])).to_owned(),
-            Want::Number => self.number_literal(),
-            Want::Text => self.text_literal(),
-            Want::List => {
-                let items = ["[]", "[1, 2]", "[1.5, 0.0]", "['a', 'b']", "1..3", "[1, 'a', nil]", "[[1], [2]]"];
-                (*self.rng.pick(&items)).to_owned()
-            }
-            Want::Map => (*self.rng.pick(&["{}", "{a: 1}", "{'a': 'x', b: [1]}", "{x: nil}"])).to_owned(),
-            Want::Time => {
-                let times = [
-                    "now()",
-                    "date('2023-08-14')",
-                    "duration('1h30m')",
-                    "duration('300ms')",
-                    "date('2023-08-14T01:02:03Z')",
-                ];
-                (*self.rng.pick(&times)).to_owned()
-            }
-        };
-        Sketch::text(text)
-    }
-
-    /// A part of this very result that comes to `want`.
-    fn fitting(&mut self, want: Want) -> Option<String> {
-        let mut all = vec![];
-        if self.open > 0 && want == Want::Number {
-            all.push("#".to_owned());
-        }
-        paths(self.result, "result", self.kind, want, 0, &mut all);
-        if all.is_empty() { None } else { Some(self.rng.pick(&all).clone()) }
-    }
-
-    fn from_result(&mut self) -> Sketch {
-        let field = self.field();
-        let index = *self.rng.pick(&["0", "0", "0", "1", "-1", "2", "5", "1.0", "'a'"]);
-        let text = match self.rng.below(18) {
-            0..=2 => "result".to_owned(),
-            3..=5 => format!("result[{index}]"),
-            6..=7 => format!("result.{field}"),
-            8 => format!("result?.{field}"),
-            9 => format!("result.{field}?.x"),
-            10 => format!("result['{field}']"),
-            11 => format!("result[0].{field}"),
-            12 => format!("result.{field}[{index}]"),
-            13 if self.variables > 0 => "v1".to_owned(),
-            14 => "$env.result".to_owned(),
-            15..=17 if self.open > 0 => (*self.rng.pick(&["#", "#", "#.a", ".a", ".value", ".ok", "#index", "#acc"])).to_owned(),
-            _ => "result".to_owned(),
-        };
-        Sketch::text(text)
-    }
-
-    fn field(&mut self) -> &'static str {
-        *self.rng.pick(&["a", "a", "b", "s", "list", "m", "nul", "value", "ok", "missing", "count"])
-    }
-
-    fn order(&mut self) -> &'static str {
-        *self.rng.pick(&["<", ">", "<=", ">=", "==", "!="])
-    }
-
-    fn number_literal(&mut self) -> String {
-        let all = [
-            "0", "1", "2", "3", "5", "10", "0.05", "0.95", "1.0", "2.5", "-1", "1e3", "0x10", "1_000", ".5", "100",
-            "0.0", "-0.5", "9007199254740993", "0b11", "0o17", "1e-3",
-        ];
-        (*self.rng.pick(&all)).to_owned()
-    }
-
-    fn text_literal(&mut self) -> String {
-        let all = [
-            "'a'", "\"a\"", "''", "'b'", "'hello'", "'1'", "'1.5'", "'true'", "'NaN'", "' a '", "'a,b'", "\"it's\"",
-            "'\\u0041'", "`raw`", "'\u{65e5}\u{672c}'", "'A'", "'2023-08-14'", "'1h'", "'{\"a\":1}'", "'[1,2]'",
-        ];
-        (*self.rng.pick(&all)).to_owned()
-    }
-
     /// Forms that come to whatever their parts come to.
     fn anywhere(&mut self, want: Want, depth: usize) -> Sketch {
         match self.rng.below(9) {
             0 => Sketch::of("(~)", vec![self.want(want, depth)]),
             1 => {
-                let parts = vec![self.want(Want::Bool, depth), self.want(want, depth), self.want(want, depth)];
+                let parts =
+                    vec![self.want(Want::Bool, depth), self.want(want, depth), self.want(want, depth)];
                 Sketch::of("(~ ? ~ : ~)", parts)
             }
             2 => {
-                let parts = vec![self.want(Want::Bool, depth), self.want(want, depth), self.want(want, depth)];
+                let parts =
+                    vec![self.want(Want::Bool, depth), self.want(want, depth), self.want(want, depth)];
                 Sketch::of("(if ~ { ~ } else { ~ })", parts)
             }
             3 => Sketch::of("(~ ?? ~)", vec![self.want(want, depth), self.want(want, depth)]),
@@ -303,8 +154,20 @@ impl<'a> Generator<'a> {
         let list = self.want(Want::List, depth);
         let takes_predicate = matches!(
             name,
-            "all" | "any" | "none" | "one" | "filter" | "map" | "count" | "find" | "findIndex" | "findLast"
-                | "findLastIndex" | "groupBy" | "sortBy" | "reduce"
+            "all"
+                | "any"
+                | "none"
+                | "one"
+                | "filter"
+                | "map"
+                | "count"
+                | "find"
+                | "findIndex"
+                | "findLast"
+                | "findLastIndex"
+                | "groupBy"
+                | "sortBy"
+                | "reduce"
         ) || (name == "sum" && self.rng.one_in(2));
         if !takes_predicate {
             let template = if self.rng.one_in(6) { format!("(~ | {name}())") } else { format!("{name}(~)") };
@@ -361,7 +224,7 @@ impl<'a> Generator<'a> {
                 Sketch::of(&format!("~ {word} ~"), parts)
             }
             14 => {
-                let pattern = *self.rng.pick(&["'^a'", "'[0-9]+'", "'.'", "'('", "'a|b'", "'\\\\d'", "''"]);
+                let pattern = self.pattern();
                 Sketch::of(&format!("~ matches {pattern}"), vec![self.want(Want::Text, depth)])
             }
             15..=17 => {
@@ -383,8 +246,11 @@ impl<'a> Generator<'a> {
             }
             20 => {
                 let (x, y) = (self.order(), self.order());
-                let parts =
-                    vec![self.want(Want::Number, depth), self.want(Want::Number, depth), self.want(Want::Number, depth)];
+                let parts = vec![
+                    self.want(Want::Number, depth),
+                    self.want(Want::Number, depth),
+                    self.want(Want::Number, depth),
+                ];
                 Sketch::of(&format!("~ {x} ~ {y} ~"), parts)
             }
             21 => {
@@ -426,7 +292,17 @@ impl<'a> Generator<'a> {
             8..=9 => Sketch::of("len(~)", vec![self.any_of(&[Want::List, Want::Text, Want::Map], depth)]),
             10..=11 => {
                 let names = [
-                    "sum", "mean", "median", "max", "min", "count", "first", "last", "find", "findIndex", "reduce",
+                    "sum",
+                    "mean",
+                    "median",
+                    "max",
+                    "min",
+                    "count",
+                    "first",
+                    "last",
+                    "find",
+                    "findIndex",
+                    "reduce",
                     "findLastIndex",
                 ];
                 let name = *self.rng.pick(&names);
@@ -434,7 +310,8 @@ impl<'a> Generator<'a> {
             }
             12 => {
                 let name = *self.rng.pick(&["max", "min", "mean", "median"]);
-                let parts = vec![self.want(Want::Number, depth), self.any_of(&[Want::Number, Want::List], depth)];
+                let parts =
+                    vec![self.want(Want::Number, depth), self.any_of(&[Want::Number, Want::List], depth)];
                 Sketch::of(&format!("{name}(~, ~)"), parts)
             }
             13 => {
@@ -443,12 +320,22 @@ impl<'a> Generator<'a> {
                 Sketch::of(&format!("{name}(~, ~)"), parts)
             }
             14 => {
-                let name = *self.rng.pick(&["bitand", "bitor", "bitxor", "bitnand", "bitshl", "bitshr", "bitushr"]);
+                let name =
+                    *self.rng.pick(&["bitand", "bitor", "bitxor", "bitnand", "bitshl", "bitshr", "bitushr"]);
                 let parts = vec![self.want(Want::Number, depth), self.want(Want::Number, depth)];
                 Sketch::of(&format!("{name}(~, ~)"), parts)
             }
             _ => {
-                let names = ["Hours()", "Minutes()", "Seconds()", "Unix()", "Year()", "Day()", "Hour()", "Milliseconds()"];
+                let names = [
+                    "Hours()",
+                    "Minutes()",
+                    "Seconds()",
+                    "Unix()",
+                    "Year()",
+                    "Day()",
+                    "Hour()",
+                    "Milliseconds()",
+                ];
                 let name = *self.rng.pick(&names);
                 Sketch::of(&format!("(~).{name}"), vec![self.want(Want::Time, depth)])
             }
@@ -479,11 +366,17 @@ impl<'a> Generator<'a> {
             }
             6 => {
                 let limit = *self.rng.pick(&["", ", 1", ", 0", ", -1"]);
-                let parts = vec![self.want(Want::Text, depth), self.want(Want::Text, depth), self.want(Want::Text, depth)];
+                let parts = vec![
+                    self.want(Want::Text, depth),
+                    self.want(Want::Text, depth),
+                    self.want(Want::Text, depth),
+                ];
                 Sketch::of(&format!("replace(~, ~, ~{limit})"), parts)
             }
             7 => Sketch::of("join(~, ~)", vec![self.want(Want::List, depth), self.want(Want::Text, depth)]),
-            8 => Sketch::of("repeat(~, ~)", vec![self.want(Want::Text, depth), self.want(Want::Number, depth)]),
+            8 => {
+                Sketch::of("repeat(~, ~)", vec![self.want(Want::Text, depth), self.want(Want::Number, depth)])
+            }
             _ => {
                 let bounds = *self.rng.pick(&["[0:1]", "[1:]", "[:2]", "[-1:]", "[0:100]"]);
                 Sketch::of(&format!("(~){bounds}"), vec![self.want(Want::Text, depth)])
@@ -497,7 +390,10 @@ impl<'a> Generator<'a> {
             2 => Sketch::of("[~]", vec![self.any(depth)]),
             3 => Sketch::of("(~..~)", vec![self.want(Want::Number, depth), self.want(Want::Number, depth)]),
             4..=7 => {
-                let names = ["filter", "map", "map", "filter", "sort", "reverse", "uniq", "flatten", "concat", "sortBy"];
+                let names = [
+                    "filter", "map", "map", "filter", "sort", "reverse", "uniq", "flatten", "concat",
+                    "sortBy",
+                ];
                 let name = *self.rng.pick(&names);
                 let yields = *self.rng.pick(WANTS);
                 self.over_list(name, yields, depth)
@@ -507,7 +403,9 @@ impl<'a> Generator<'a> {
                 Sketch::of(&format!("(~){bounds}"), vec![self.want(Want::List, depth)])
             }
             9 => Sketch::of("take(~, ~)", vec![self.want(Want::List, depth), self.want(Want::Number, depth)]),
-            10 => Sketch::of("concat(~, ~)", vec![self.want(Want::List, depth), self.want(Want::List, depth)]),
+            10 => {
+                Sketch::of("concat(~, ~)", vec![self.want(Want::List, depth), self.want(Want::List, depth)])
+            }
             11 => {
                 let name = *self.rng.pick(&["split", "splitAfter"]);
                 let limit = *self.rng.pick(&["", "", ", 1", ", 2", ", 0"]);
@@ -515,7 +413,8 @@ impl<'a> Generator<'a> {
                 Sketch::of(&format!("{name}(~, ~{limit})"), parts)
             }
             12 => {
-                let name = *self.rng.pick(&["sort(keys(~))", "values(~)", "toPairs(~)", "fromJSON(toJSON(~))"]);
+                let name =
+                    *self.rng.pick(&["sort(keys(~))", "values(~)", "toPairs(~)", "fromJSON(toJSON(~))"]);
                 Sketch::of(name, vec![self.want(Want::Map, depth)])
             }
             _ => Sketch::of("sort(~, 'desc')", vec![self.want(Want::List, depth)]),
@@ -542,62 +441,4 @@ impl<'a> Generator<'a> {
             _ => self.leaf(Want::Time),
         }
     }
-}
-
-/// The ways into a value that come to `want`.
-fn paths(value: &Value, path: &str, kind: &str, want: Want, depth: usize, into: &mut Vec<String>) {
-    let special = matches!(value.as_str(), Some("NaN" | "+Inf" | "-Inf")) && kind.starts_with("float");
-    let fits = match want {
-        Want::Bool => value.is_boolean(),
-        Want::Number => value.is_number() || special,
-        Want::Text => value.is_string() && !special,
-        Want::List => value.is_array(),
-        Want::Map => value.is_object(),
-        Want::Time => false,
-    };
-    if fits {
-        into.push(path.to_owned());
-    }
-    if depth > 2 {
-        return;
-    }
-    match value {
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate().take(2) {
-                paths(item, &format!("{path}[{index}]"), kind, want, depth + 1, into);
-            }
-        }
-        Value::Object(object) => {
-            for (name, item) in object {
-                paths(item, &format!("{path}.{name}"), kind, want, depth + 1, into);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// The condition with a token or character put in, taken out or doubled: what a parser must stand.
-pub fn damaged(rng: &mut Rng, text: &str) -> String {
-    let mut chars: Vec<char> = text.chars().collect();
-    let at = rng.below(chars.len() + 1);
-    let tokens = [
-        "(", ")", "[", "]", "{", "}", ",", ".", "..", "?", "?.", "??", ":", ";", "|", "||", "&&", "not ", "in ", "#",
-        "'", "\"", "`", "=", "==", "!", "<", "-", "1", ".5", " ", "let ", "if ", "else ", "::", "//", "/*", "\\",
-        "matches ", "@", "$", "\u{e9}",
-    ];
-    match rng.below(4) {
-        0 if !chars.is_empty() => {
-            chars.remove(at.min(chars.len() - 1));
-        }
-        1 => {
-            let end = (at + rng.below(5)).min(chars.len());
-            let part: Vec<char> = chars[at..end].to_vec();
-            chars.splice(at..at, part);
-        }
-        _ => {
-            let token = *rng.pick(&tokens);
-            chars.splice(at..at, token.chars());
-        }
-    }
-    chars.into_iter().collect()
 }

@@ -4,7 +4,6 @@
 pub mod value;
 
 #[path = "../../src/expr/mod.rs"]
-#[allow(unused_imports, reason = "each program uses a part")]
 pub mod expr;
 
 /// The language names this room from the root of the crate.

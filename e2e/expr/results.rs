@@ -7,8 +7,8 @@ use crate::rng::Rng;
 /// A type of result and a result of it, as the vectors have them.
 pub fn result(rng: &mut Rng) -> (&'static str, Value) {
     let kind = *rng.pick(&[
-        "float", "float", "floats", "floats", "floats", "int", "maplist", "json", "json", "json", "string", "nil",
-        "nilptr",
+        "float", "float", "floats", "floats", "floats", "int", "maplist", "json", "json", "json", "string",
+        "nil", "nilptr",
     ]);
     let value = match kind {
         "float" => number(rng),
@@ -42,7 +42,22 @@ fn plain_number(rng: &mut Rng) -> Value {
 }
 
 fn text(rng: &mut Rng) -> &'static str {
-    *rng.pick(&["a", "b", "", "hello", "1", "1.5", "true", "NaN", "a,b", "2023-08-14", "1h", "\u{65e5}\u{672c}", "{\"a\":1}", "0x10"])
+    *rng.pick(&[
+        "a",
+        "b",
+        "",
+        "hello",
+        "1",
+        "1.5",
+        "true",
+        "NaN",
+        "a,b",
+        "2023-08-14",
+        "1h",
+        "\u{65e5}\u{672c}",
+        "{\"a\":1}",
+        "0x10",
+    ])
 }
 
 fn anything(rng: &mut Rng, depth: usize) -> Value {

@@ -65,6 +65,8 @@ fn main() -> ExitCode {
             println!("WRONG {line}\n    serin {ours} {message:?}\n    reference {theirs}");
         }
     }
-    println!("vectors: {count}, of them wrong: {wrong}");
-    if wrong == 0 && count > 0 && count == VECTORS.lines().count() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    // A line that the oracle did not answer is wrong too.
+    wrong += VECTORS.lines().count() - count;
+    println!("vectors: {} passed, {wrong} failed", count.min(VECTORS.lines().count() - wrong));
+    if wrong == 0 && count > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     clock::Clock,
     domain::value::MetricValue,
-    expr::{Condition, Error, JudgeError, Which},
+    expr::{Condition, Error, JudgeError, Reason, Which},
 };
 
 /// Tries a successCondition or failureCondition on a value.
@@ -39,6 +39,9 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["expression", "explain"])]
     jsonl: bool,
 }
+
+/// How many fields of a result are named when the one asked for is not there.
+const FIELDS_SHOWN: usize = 20;
 
 /// The types of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -82,13 +85,15 @@ fn answer(args: &Args, out: &mut impl Write) -> io::Result<u8> {
         Ok(verdict) => {
             writeln!(out, "{verdict}")?;
             let reasons = condition.as_ref().map(|c| c.because(&value, now)).unwrap_or_default();
-            for reason in reasons {
+            for reason in &reasons {
                 writeln!(out, "  {} is {}", reason.part, reason.value)?;
             }
+            warn(*verdict, &value, &reasons, out)?;
             u8::from(!*verdict)
         }
         Err(error) => {
-            write_error(text, error, &value, out)?;
+            let reasons = condition.as_ref().map(|c| c.because(&value, now)).unwrap_or_default();
+            write_error(text, error, &value, &reasons, out)?;
             2
         }
     };
@@ -101,9 +106,48 @@ fn answer(args: &Args, out: &mut impl Write) -> io::Result<u8> {
     Ok(status)
 }
 
+/// A verdict over no data is the one that nobody expects at the time when it matters.
+fn warn(verdict: bool, value: &MetricValue, reasons: &[Reason], out: &mut impl Write) -> io::Result<()> {
+    let shown_as = |shown: &str| reasons.iter().find(|reason| reason.value == shown);
+    let (what, test) = if value.is_nil() {
+        ("there is no data".to_owned(), "isNil(result)".to_owned())
+    } else if value.is_nil_or_empty() {
+        ("there is no data".to_owned(), "len(result) == 0".to_owned())
+    } else if let Some(Reason { part, .. }) = shown_as("NaN") {
+        (format!("{part} is NaN, often no data"), format!("isNaN({part})"))
+    } else if let Some(Reason { part, .. }) = shown_as("nil") {
+        (format!("{part} is nil, often no data"), format!("{part} == nil"))
+    } else {
+        return Ok(());
+    };
+    let (role, instead) = if verdict {
+        ("as a successCondition", format!("not ({test}) && .."))
+    } else {
+        ("as a failureCondition without a successCondition", format!("{test} || .."))
+    };
+    writeln!(out, "  warning: {what}: {role} this passes; `{instead}` does not")
+}
+
 /// The error for a person, and the message that a measurement would carry.
-fn write_error(text: &str, error: &Error, value: &MetricValue, out: &mut impl Write) -> io::Result<()> {
+fn write_error(
+    text: &str,
+    error: &Error,
+    value: &MetricValue,
+    reasons: &[Reason],
+    out: &mut impl Write,
+) -> io::Result<()> {
     writeln!(out, "error: {}", error.explain(text))?;
+    for reason in reasons {
+        writeln!(out, "  {} is {}", reason.part, reason.value)?;
+    }
+    let a_field_is_nil = reasons.iter().any(|reason| reason.value == "nil");
+    if let MetricValue::Json(Value::Object(object)) = value
+        && a_field_is_nil
+    {
+        let names: Vec<&str> = object.keys().map(String::as_str).take(FIELDS_SHOWN).collect();
+        let more = if object.len() > names.len() { ", .." } else { "" };
+        writeln!(out, "  the result has the fields {}{more}", names.join(", "))?;
+    }
     let judged = JudgeError {
         which: Which::Success,
         condition: text.to_owned(),
@@ -263,7 +307,7 @@ mod tests {
     #[test]
     fn the_verdict_comes_with_the_value_that_decided() {
         assert_eq!(said("result[0] < 0.05", "[0.01]"), (0, "true\n  result[0] is 0.01\n".to_owned()));
-        assert_eq!(said("result[0] < 0.05", "[NaN]"), (1, "false\n  result[0] is NaN\n".to_owned()));
+        assert_eq!(said("result[0] < 0.05", "[0.2]"), (1, "false\n  result[0] is 0.2\n".to_owned()));
         assert_eq!(
             said("len(result) > 0 && all(result, # < 0.05)", "[0.01, 0.2]"),
             (1, "false\n  result[1] is 0.2\n".to_owned())
@@ -276,6 +320,56 @@ mod tests {
         assert_eq!(status, 2);
         assert!(text.contains("index out of range: 0 (array length is 0)"), "{text}");
         assert!(text.contains("metric result is nil or empty"), "{text}");
+    }
+
+    #[test]
+    fn a_pass_over_no_data_is_warned_of() {
+        for (condition, value, status, warning) in [
+            (
+                "all(result, # < 0.05)",
+                "[]",
+                0,
+                "no data: as a successCondition this passes; `not (len(result) == 0) && ..`",
+            ),
+            (
+                "any(result, # > 0.05)",
+                "[]",
+                1,
+                "as a failureCondition without a successCondition this passes",
+            ),
+            ("default(result, 0) < 1", "null", 0, "`not (isNil(result)) && ..` does not"),
+            (
+                "result[0] > 0.05",
+                "[NaN]",
+                1,
+                "result[0] is NaN, often no data: as a failureCondition without",
+            ),
+            (
+                "result[0] != 0.05",
+                "[NaN]",
+                0,
+                "as a successCondition this passes; `not (isNaN(result[0])) && ..`",
+            ),
+            (
+                "result.bad != true",
+                "{}",
+                0,
+                "result.bad is nil, often no data: as a successCondition this passes",
+            ),
+        ] {
+            let (found, text) = said(condition, value);
+            assert_eq!(found, status, "{condition}: {text}");
+            assert!(text.contains(warning), "{condition}: {text}");
+        }
+        assert!(!said("result[0] > 0.05", "[0.01]").1.contains("warning"));
+    }
+
+    #[test]
+    fn a_field_that_is_not_there_is_named_with_those_that_are() {
+        let (status, text) = said("result.error_rate < 0.05", r#"{"errorRate": 0.01, "total": 5}"#);
+        assert_eq!(status, 2);
+        assert!(text.contains("result.error_rate is nil"), "{text}");
+        assert!(text.contains("the result has the fields errorRate, total"), "{text}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod predicate;
 
 use super::{
     builtin::{Builtin, Given},
-    error::Error,
+    error::{self, Error},
     moment::{Method, Owner},
     tree::{Node, NodeId, Span, Tree},
     types::{Keyed, Type},
@@ -118,7 +118,7 @@ impl Checker<'_> {
         let known = ["result", "nil", "true", "false", "not", "and", "or"];
         let nearest = variables.chain(known).chain(given).chain(builtin).find(|known| near(name, known));
         let error = self.fail(id, format!("unknown name {name}"));
-        match nearest {
+        match nearest.or_else(|| elsewhere(name)) {
             Some(nearest) => error.hint(format!("did you mean `{nearest}`?")),
             None if !self.scopes.is_empty() => error.hint(format!("a field of the element is `.{name}`")),
             None => error.hint("the measured value is `result`; a field of it is `result.name`"),
@@ -157,9 +157,7 @@ impl Checker<'_> {
             _ => None,
         };
         if let (Type::Nil, Some(name)) = (&of, &name) {
-            return Err(self
-                .fail(id, format!("type nil has no field {name}"))
-                .hint("the provider returned nothing; `default(result, ..)` gives it a value"));
+            return Err(self.fail(id, format!("type nil has no field {name}")).hint(error::NOTHING));
         }
         if let (Some(owner), Some(name)) = (Owner::of_type(&of), &name)
             && let Some(method) = Method::named(owner, name)
@@ -204,7 +202,11 @@ impl Checker<'_> {
             None => format!("type {}[{}] is undefined", of.name(), by.name()),
         };
         let error = self.fail(id, message);
-        if of.is_number() { error.hint("this is one number: compare it without an index") } else { error }
+        match of {
+            Type::Nil => error.hint(error::NOTHING),
+            kind if kind.is_number() => error.hint("this is one number: compare it without an index"),
+            _ => error,
+        }
     }
 
     fn slice(&mut self, id: NodeId, base: NodeId, from: Option<NodeId>, to: Option<NodeId>) -> Typed {
@@ -313,6 +315,28 @@ impl Checker<'_> {
 }
 
 /// True when `word` is a slip of the pen away from `known`.
+/// What other languages call by this name.
+fn elsewhere(name: &str) -> Option<&'static str> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "length" | "size" => "len(..)",
+        "avg" | "average" => "mean(..)",
+        "minimum" => "min(..)",
+        "maximum" => "max(..)",
+        "isempty" | "empty" => "len(..) == 0",
+        "isnull" | "isnone" => "isNil(..)",
+        "null" | "none" | "undefined" => "nil",
+        "number" | "tonumber" | "tofloat" | "double" | "parsefloat" => "asFloat(..)",
+        "toint" | "parseint" | "integer" => "asInt(..)",
+        "tostring" | "str" => "string(..)",
+        "contains" | "includes" => ".. contains ..",
+        "exists" | "some" => "any(.., # > 1)",
+        "every" | "foreach" => "all(.., # > 1)",
+        "coalesce" | "orelse" => "(.. ?? ..)",
+        "value" | "res" | "x" | "metric" => "result",
+        _ => return None,
+    })
+}
+
 fn near(word: &str, known: &str) -> bool {
     if word.eq_ignore_ascii_case(known) {
         return true;

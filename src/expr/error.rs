@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Range};
 
-use super::tree::Span;
+use super::{limits, tree::Span};
 
 /// Where a condition went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +34,21 @@ struct Inner {
     hint: Option<String>,
 }
 
+/// Hints where there is nothing to judge. None of them offers a way to pass without saying that it is one.
+pub(crate) const NOTHING: &str = "there is no data: try the query at the provider; only where no data may pass, \
+                                  `default(result, ..)` gives it a value";
+pub(crate) const EMPTY: &str = "there is no data: try the query at the provider; only where no data may pass, \
+                                `len(result) == 0 || ..` says so";
+pub(crate) const NIL_SIDE: &str = "one side is nil: an empty list, or a field that is not there; `?? ..` gives it a \
+                                   value, take one that fails";
+
 impl Error {
     fn new(stage: Stage, message: impl Into<String>, span: Option<Span>) -> Self {
-        let message = message.into();
+        let mut message = message.into();
+        if message.len() > limits::MESSAGE_BYTES {
+            message.truncate(message.floor_char_boundary(limits::MESSAGE_BYTES));
+            message.push_str("...");
+        }
         Self(Box::new(Inner { stage, message, span, found: None, expected: None, hint: None }))
     }
 

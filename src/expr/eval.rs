@@ -9,17 +9,18 @@ mod list;
 mod loops;
 mod text;
 
-use std::{cmp::Ordering, collections::BTreeMap, rc::Rc};
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use jiff::Timestamp;
 
 use super::{
+    budget::Budget,
     builtin::Builtin,
     compare,
     error::Error,
     limits,
     lower::{Code, CodeId, Equality, Program},
-    pattern,
+    pattern::Pattern,
     tree::{Binary, Pointer},
     value::{List, Map, Value, Width},
 };
@@ -39,7 +40,7 @@ pub(crate) fn run<'v>(
     result: &'v MetricValue,
     now: Option<Timestamp>,
 ) -> Evaluated<'v> {
-    let mut machine = Machine { program, result, now, steps: 0, memory: 0, variables: vec![] };
+    let mut machine = Machine { program, result, now, budget: Budget::default(), variables: vec![] };
     machine.eval(program.root(), None)
 }
 
@@ -54,43 +55,17 @@ pub(super) struct Machine<'v> {
     program: &'v Program,
     result: &'v MetricValue,
     now: Option<Timestamp>,
-    steps: u64,
-    memory: u64,
+    budget: Budget,
     variables: Vec<Value<'v>>,
 }
 
 impl<'v> Machine<'v> {
     pub(super) fn eval(&mut self, id: CodeId, scope: Option<&Scope<'v>>) -> Evaluated<'v> {
-        self.spend(1)?;
+        self.budget.spend(1)?;
         match self.step(id, scope) {
             Ok(value) => Ok(value),
             Err(error) => Err(error.at(self.program.span(id))),
         }
-    }
-
-    /// Charges steps.
-    pub(super) fn spend(&mut self, steps: u64) -> Result<(), Error> {
-        self.steps = self.steps.saturating_add(steps);
-        if self.steps > limits::STEPS {
-            return Err(
-                Error::limit("step budget exceeded").hint("the condition does too much work for one verdict")
-            );
-        }
-        Ok(())
-    }
-
-    /// Charges elements of lists and maps. The reference's budget, and its message.
-    pub(super) fn grow(&mut self, cells: usize) -> Result<(), Error> {
-        self.memory = self.memory.saturating_add(cells as u64);
-        if self.memory >= limits::MEMORY_CELLS {
-            return Err(Error::limit("memory budget exceeded"));
-        }
-        self.spend(cells as u64)
-    }
-
-    /// Charges the work and the room of text of this many bytes.
-    pub(super) fn grow_text(&mut self, bytes: usize) -> Result<(), Error> {
-        self.grow(usize::try_from(bytes as u64 / limits::BYTES_A_CELL).unwrap_or(usize::MAX))
     }
 
     fn step(&mut self, id: CodeId, scope: Option<&Scope<'v>>) -> Evaluated<'v> {
@@ -111,7 +86,7 @@ impl<'v> Machine<'v> {
             Code::Pointer(pointer) => Ok(pointed(*pointer, scope)),
             Code::Bool(value) => Ok(Value::Bool(*value)),
             Code::Nil => Ok(Value::Nil),
-            other => self.rarer(other, scope),
+            other => self.rarer(other, scope).and_then(shallow),
         }
     }
 
@@ -128,7 +103,7 @@ impl<'v> Machine<'v> {
             Code::Chain(steps, last) => self.chain(steps, *last, scope),
             Code::InInts(left, set) => self.in_ints(*left, set, scope),
             Code::InTexts(left, set) => self.in_texts(*left, set, scope),
-            Code::Matches(left, regex) => self.matches(*left, regex, scope),
+            Code::Matches(left, pattern) => self.matches(*left, pattern, scope),
             Code::Optional(inner) => self.optional(*inner, scope),
             Code::Slice { base, from, to } => self.slice(*base, *from, *to, scope),
             Code::Sequence(parts) => self.sequence(parts, scope),
@@ -210,27 +185,13 @@ impl<'v> Machine<'v> {
             (Equality::Ints, Value::Int(_, Width::Int), other) | (Equality::Ints, other, _) => {
                 return Err(held(other, "int"));
             }
-            (Equality::Texts, Value::Text(x), Value::Text(y)) => **x == **y,
+            (Equality::Texts, Value::Text(x), Value::Text(y)) => compare::same_text(x, y, &mut self.budget)?,
             (Equality::Texts, Value::Text(_), other) | (Equality::Texts, other, _) => {
                 return Err(held(other, "string"));
             }
-            (Equality::Any, a, b) => {
-                self.charge_comparison(a, b)?;
-                compare::equal(a, b)?
-            }
+            (Equality::Any, a, b) => compare::equal(a, b, &mut self.budget)?,
         };
         Ok(Value::Bool(equal))
-    }
-
-    /// Comparing lists and texts takes as long as they are.
-    pub(super) fn charge_comparison(&mut self, a: &Value<'v>, b: &Value<'v>) -> Result<(), Error> {
-        let size = |value: &Value<'v>| match value {
-            Value::List(list) => list.len() as u64,
-            Value::Map(map) => map.len() as u64,
-            Value::Text(text) => text.len() as u64 / 64,
-            _ => 0,
-        };
-        self.spend(size(a).min(size(b)))
     }
 
     fn binary(
@@ -244,14 +205,9 @@ impl<'v> Machine<'v> {
         let b = self.eval(right, scope)?;
         match operator {
             Binary::Less | Binary::More | Binary::LessOrEqual | Binary::MoreOrEqual => {
-                ordering(operator, &a, &b).map(Value::Bool)
+                ordering(operator, &a, &b, &mut self.budget).map(Value::Bool)
             }
-            Binary::In => {
-                if let Value::List(list) = &b {
-                    self.spend(list.len() as u64)?;
-                }
-                compare::contains(&a, &b).map(Value::Bool)
-            }
+            Binary::In => compare::contains(&a, &b, &mut self.budget).map(Value::Bool),
             Binary::Matches => self.matches_made(&a, &b),
             Binary::Contains | Binary::StartsWith | Binary::EndsWith => self.text_operator(operator, &a, &b),
             Binary::Range => self.range(&a, &b),
@@ -272,7 +228,7 @@ impl<'v> Machine<'v> {
         let mut left = self.eval(left, scope)?;
         for (next, right) in rest.iter().map(|(next, right)| (Some(*next), *right)).chain([(None, last)]) {
             let right = self.eval(right, scope)?;
-            if !ordering(operator, &left, &right)? {
+            if !ordering(operator, &left, &right, &mut self.budget)? {
                 return Ok(Value::Bool(false));
             }
             left = right;
@@ -283,6 +239,7 @@ impl<'v> Machine<'v> {
 
     fn in_ints(&mut self, left: CodeId, set: &[i64], scope: Option<&Scope<'v>>) -> Evaluated<'v> {
         let value = self.eval(left, scope)?;
+        self.budget.spend(set.len() as u64 / 16)?;
         match value {
             Value::Int(value, Width::Int) => Ok(Value::Bool(set.contains(&value))),
             Value::Nil => Ok(Value::Bool(set.contains(&0))),
@@ -292,6 +249,7 @@ impl<'v> Machine<'v> {
 
     fn in_texts(&mut self, left: CodeId, set: &[Box<str>], scope: Option<&Scope<'v>>) -> Evaluated<'v> {
         let value = self.eval(left, scope)?;
+        self.budget.spend(set.len() as u64 / 8)?;
         let name = match &value {
             Value::Text(text) => &**text,
             Value::Nil => "",
@@ -300,13 +258,10 @@ impl<'v> Machine<'v> {
         Ok(Value::Bool(set.iter().any(|known| **known == *name)))
     }
 
-    fn matches(&mut self, left: CodeId, regex: &regex::Regex, scope: Option<&Scope<'v>>) -> Evaluated<'v> {
+    fn matches(&mut self, left: CodeId, pattern: &Pattern, scope: Option<&Scope<'v>>) -> Evaluated<'v> {
         match self.eval(left, scope)? {
             value if value.is_nil() => Ok(Value::Bool(false)),
-            Value::Text(text) => {
-                self.spend(text.len() as u64 / 8)?;
-                Ok(Value::Bool(regex.is_match(&text)))
-            }
+            Value::Text(text) => pattern.is_match(&text, &mut self.budget).map(Value::Bool),
             other => Err(held(&other, "[]uint8")),
         }
     }
@@ -322,9 +277,8 @@ impl<'v> Machine<'v> {
         let Value::Text(text) = a else {
             return Err(held(a, "[]uint8"));
         };
-        self.spend(limits::PATTERN_STEPS + text.len() as u64 / 8)?;
-        let regex = pattern::compile(pattern).map_err(Error::evaluation)?;
-        Ok(Value::Bool(regex.is_match(text)))
+        let pattern = Pattern::make(pattern, &mut self.budget)?;
+        pattern.is_match(text, &mut self.budget).map(Value::Bool)
     }
 
     fn sequence(&mut self, parts: &[CodeId], scope: Option<&Scope<'v>>) -> Evaluated<'v> {
@@ -353,7 +307,7 @@ impl<'v> Machine<'v> {
     fn array(&mut self, items: &[CodeId], scope: Option<&Scope<'v>>) -> Evaluated<'v> {
         let items: Result<Vec<_>, Error> = items.iter().map(|item| self.eval(*item, scope)).collect();
         let items = items?;
-        self.grow(items.len())?;
+        self.budget.grow(items.len())?;
         Ok(Value::list(items))
     }
 
@@ -365,15 +319,15 @@ impl<'v> Machine<'v> {
             let value = self.eval(*value, scope)?;
             match key {
                 Value::Text(name) => {
-                    map.insert(Box::from(&*name), value);
+                    map.insert(name.shared(), value);
                 }
                 other => wrong = Some(held(&other, "string")),
             }
         }
-        self.grow(pairs.len())?;
+        self.budget.grow(pairs.len())?;
         match wrong {
             Some(wrong) => Err(wrong),
-            None => Ok(Value::Map(Map::Made(Rc::new(map)))),
+            None => Ok(Value::Map(Map::made(map))),
         }
     }
 
@@ -398,7 +352,7 @@ fn pointed<'v>(pointer: Pointer, scope: Option<&Scope<'v>>) -> Value<'v> {
     }
 }
 
-fn ordering(operator: Binary, a: &Value<'_>, b: &Value<'_>) -> Result<bool, Error> {
+fn ordering(operator: Binary, a: &Value<'_>, b: &Value<'_>, budget: &mut Budget) -> Result<bool, Error> {
     use Ordering::{Equal, Greater, Less};
     let (sign, wanted): (&str, &[Ordering]) = match operator {
         Binary::Less => ("<", &[Less]),
@@ -407,7 +361,17 @@ fn ordering(operator: Binary, a: &Value<'_>, b: &Value<'_>) -> Result<bool, Erro
         Binary::MoreOrEqual => (">=", &[Greater, Equal]),
         other => return Err(Error::evaluation(format!("{} does not order", other.sign()))),
     };
-    Ok(compare::order(a, b, sign)?.is_some_and(|order| wanted.contains(&order)))
+    Ok(compare::order(a, b, sign, budget)?.is_some_and(|order| wanted.contains(&order)))
+}
+
+/// Refuses values that would take a stack of their own to compare, print and drop.
+fn shallow(value: Value<'_>) -> Evaluated<'_> {
+    if value.depth() > limits::VALUE_DEPTH {
+        return Err(
+            Error::limit("value is nested too deeply").hint("at most 128 lists and objects in one another")
+        );
+    }
+    Ok(value)
 }
 
 /// A bool, or the reference's words for what is none.

@@ -43,6 +43,15 @@ impl Token<'_> {
         self.kind == kind && self.value == value
     }
 
+    /// The token for a person: `=` in back quotes.
+    pub(crate) fn spoken(&self) -> String {
+        match self.kind {
+            Kind::End => "the end".to_owned(),
+            Kind::Text => quoted(&self.value),
+            Kind::Identifier | Kind::Number | Kind::Operator | Kind::Bracket => format!("`{}`", self.value),
+        }
+    }
+
     /// `Operator("=")`: the token as messages show it.
     pub(crate) fn shown(&self) -> String {
         if self.value.is_empty() {

@@ -23,8 +23,23 @@ pub(crate) const MEMORY_CELLS: u64 = 1_000_000;
 /// Text is charged to the memory at this many bytes an element.
 pub(crate) const BYTES_A_CELL: u64 = 16;
 
-/// How deep the lists of a result may be nested before functions that walk them refuse.
+/// Reading a text is charged to the steps at this many bytes a step, wherever a function or an operator does it.
+pub(crate) const BYTES_A_STEP: u64 = 32;
+
+/// Bytes of a message. The longest that the reference makes of a condition that somebody wrote has a few hundred;
+/// a message that shows a whole result would not fit into the status that carries it.
+pub(crate) const MESSAGE_BYTES: usize = 1024;
+
+/// How deep lists and maps may be nested: those that a condition makes are refused beyond, and functions that walk
+/// those of a result stop there.
 pub(crate) const VALUE_DEPTH: usize = 128;
+
+/// Bytes that the automaton of a small `matches` pattern takes. Those in the wild stay below half of it.
+pub(crate) const PATTERN_SMALL_BYTES: usize = 8 << 10;
+
+/// Steps for each byte that a small pattern is matched against; twice as many for an automaton twice as large. The
+/// worst patterns and texts take half a microsecond a step, usual ones a thousandth of that.
+pub(crate) const PATTERN_WEIGHT: u64 = 8;
 
 /// Bytes that the automaton of one `matches` pattern may take.
 pub(crate) const PATTERN_BYTES: usize = 1 << 20;

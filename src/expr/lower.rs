@@ -1,12 +1,10 @@
 //! A checked tree to a program: names resolved, patterns compiled, equality specialised.
 
-use regex::Regex;
-
 use super::{
     builtin::{Builtin, Given},
     error::Error,
     moment::Method,
-    pattern,
+    pattern::Pattern,
     tree::{Binary, Node, NodeId, Pointer, Span, Tree, Tuning, Unary},
     types::Type,
     value::Const,
@@ -55,7 +53,7 @@ pub(crate) enum Code {
     Chain(Box<[(Binary, CodeId)]>, CodeId),
     InInts(CodeId, Box<[i64]>),
     InTexts(CodeId, Box<[Box<str>]>),
-    Matches(CodeId, Box<Regex>),
+    Matches(CodeId, Box<Pattern>),
     Optional(CodeId),
     Member {
         base: CodeId,
@@ -288,8 +286,8 @@ impl Lowering<'_> {
         if operator == Binary::Matches
             && let Node::Str(text) = self.tree.node(right)
         {
-            let regex = pattern::compile(text).map_err(|message| Error::mismatch(message, span))?;
-            return Ok(Code::Matches(self.lower(left)?, Box::new(regex)));
+            let pattern = Pattern::compile(text).map_err(|message| Error::mismatch(message, span))?;
+            return Ok(Code::Matches(self.lower(left)?, Box::new(pattern)));
         }
         if operator == Binary::In
             && let Some(code) = self.in_literals(left, right)?

@@ -16,6 +16,7 @@
               error, `no such rewriting` or the general way, never a verdict; arms that act list what they act on"
 )]
 
+mod budget;
 mod builtin;
 mod check;
 mod compare;

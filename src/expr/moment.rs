@@ -164,7 +164,10 @@ fn parse_duration(text: &str) -> Result<i64, String> {
             format!("time: unknown unit {unit} in duration {text}")
         })?;
         let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| invalid())? };
-        let part = format!("0.{fraction}").parse::<f64>().unwrap_or_default();
+        let part = match fraction {
+            "" => 0.0,
+            digits => format!("0.{digits}").parse::<f64>().unwrap_or_default(),
+        };
         #[expect(
             clippy::cast_precision_loss,
             reason = "a unit has at most 3.6e12 nanoseconds, exact in a float"

@@ -1,5 +1,7 @@
 //! Numbers as the reference reads, converts and writes them.
 
+use std::borrow::Cow;
+
 use super::{escape::quoted, tree::Node};
 
 /// Why a text is no number, in the reference's words.
@@ -66,7 +68,7 @@ pub(crate) fn float(text: &str) -> Result<f64, NotANumber> {
     if text.contains('_') && !underscores_fit(text) {
         return Err(NotANumber::Syntax);
     }
-    let plain = text.replace('_', "");
+    let plain = if text.contains('_') { Cow::Owned(text.replace('_', "")) } else { Cow::Borrowed(text) };
     let (sign, unsigned) = match plain.strip_prefix('-') {
         Some(rest) => (-1.0, rest),
         None => (1.0, plain.strip_prefix('+').unwrap_or(&plain)),
@@ -83,15 +85,16 @@ pub(crate) fn float(text: &str) -> Result<f64, NotANumber> {
 }
 
 fn special(text: &str) -> Option<f64> {
-    let lower = text.to_ascii_lowercase();
-    let (sign, name) = match lower.strip_prefix('-') {
+    let (sign, name) = match text.strip_prefix('-') {
         Some(rest) => (-1.0, rest),
-        None => (1.0, lower.strip_prefix('+').unwrap_or(&lower)),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
     };
-    match name {
-        "inf" | "infinity" => Some(sign * f64::INFINITY),
-        "nan" if lower == "nan" => Some(f64::NAN),
-        _ => None,
+    if name.eq_ignore_ascii_case("inf") || name.eq_ignore_ascii_case("infinity") {
+        Some(sign * f64::INFINITY)
+    } else if text.eq_ignore_ascii_case("nan") {
+        Some(f64::NAN)
+    } else {
+        None
     }
 }
 

@@ -6,27 +6,71 @@ use std::fmt::Write;
 
 use regex::{Regex, RegexBuilder};
 
-use super::limits;
+use super::{budget::Budget, error::Error, limits};
 
 /// The largest count that RE2 repeats.
 const REPEAT: u32 = 1000;
 
-/// Compiles a pattern.
-///
-/// # Errors
-/// The message, when the pattern is none or larger than the limit.
-pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
-    let translated = Translation { rest: pattern, out: String::new(), repeated: false }
-        .run()
-        .map_err(|why| format!("error parsing regexp: {why}: `{pattern}`"))?;
-    RegexBuilder::new(&translated).size_limit(limits::PATTERN_BYTES).nest_limit(100).build().map_err(
-        |error| match error {
-            regex::Error::CompiledTooBig(_) => {
-                format!("error parsing regexp: expression too large: `{pattern}`")
+/// A compiled pattern that knows what it costs.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    regex: Regex,
+    /// Steps for each byte of the text, by the size of the automaton.
+    weight: u64,
+}
+
+impl Pattern {
+    /// Compiles a pattern.
+    ///
+    /// # Errors
+    /// The message, when the pattern is none or larger than the limit.
+    pub(crate) fn compile(pattern: &str) -> Result<Self, String> {
+        let translated = Translation { rest: pattern, out: String::new(), repeated: false }
+            .run()
+            .map_err(|why| format!("error parsing regexp: {why}: `{pattern}`"))?;
+        // The engine does not tell how large an automaton is, so it is made under ever larger limits. A small one
+        // fits the first.
+        let (mut bytes, mut weight) = (limits::PATTERN_SMALL_BYTES, limits::PATTERN_WEIGHT);
+        loop {
+            match RegexBuilder::new(&translated).size_limit(bytes).nest_limit(100).build() {
+                Ok(regex) => return Ok(Self { regex, weight }),
+                Err(regex::Error::CompiledTooBig(_)) if bytes < limits::PATTERN_BYTES => {
+                    bytes *= 2;
+                    weight *= 2;
+                }
+                Err(regex::Error::CompiledTooBig(_)) => {
+                    return Err(format!("error parsing regexp: expression too large: `{pattern}`"));
+                }
+                Err(_) => {
+                    return Err(format!("error parsing regexp: invalid or unsupported syntax: `{pattern}`"));
+                }
             }
-            _ => format!("error parsing regexp: invalid or unsupported syntax: `{pattern}`"),
-        },
-    )
+        }
+    }
+
+    /// As [`Pattern::compile`], by a condition that is being evaluated.
+    ///
+    /// # Errors
+    /// The message, or the steps are used up.
+    pub(crate) fn make(pattern: &str, budget: &mut Budget) -> Result<Self, Error> {
+        if pattern.len() > limits::TEXT_BYTES {
+            let message = format!("pattern has {} bytes, the limit is {}", pattern.len(), limits::TEXT_BYTES);
+            return Err(Error::limit(message));
+        }
+        budget.spend(limits::PATTERN_STEPS)?;
+        let made = Self::compile(pattern).map_err(Error::evaluation)?;
+        budget.spend(made.weight * 100)?;
+        Ok(made)
+    }
+
+    /// True where the text has a match.
+    ///
+    /// # Errors
+    /// When the steps are used up.
+    pub(crate) fn is_match(&self, text: &str, budget: &mut Budget) -> Result<bool, Error> {
+        budget.spend(self.weight.saturating_mul(text.len() as u64))?;
+        Ok(self.regex.is_match(text))
+    }
 }
 
 struct Translation<'a> {
@@ -73,6 +117,12 @@ impl Translation<'_> {
 
     fn group(&mut self) -> Result<(), String> {
         self.take('(');
+        if let Some(rest) = self.rest.strip_prefix("?)") {
+            // No flags at all, which the engine does not know.
+            self.rest = rest;
+            self.out.push_str("(?:)");
+            return Ok(());
+        }
         self.out.push('(');
         let Some(flags) = self.rest.strip_prefix('?') else {
             return Ok(());
@@ -238,20 +288,43 @@ impl Translation<'_> {
                     self.out.push_str(&self.rest[..end]);
                     self.rest = &self.rest[end..];
                 }
-                '\\' => self.escape(true)?,
-                '-' => {
-                    self.take(c);
-                    // A range, unless it is the first or last of the class.
-                    let edge = first || self.rest.starts_with(']');
-                    if edge { self.literal('-') } else { self.out.push('-') }
-                }
-                c => {
-                    self.take(c);
-                    self.literal(c);
-                }
+                '\\' if self.names_a_class() => self.escape(true)?,
+                _ => self.range()?,
             }
             first = false;
         }
+    }
+
+    /// One character of a class, or two with a `-` between. A `-` that is neither stands for itself.
+    fn range(&mut self) -> Result<(), String> {
+        self.member()?;
+        if self.rest.starts_with('-') && self.rest.len() > 1 && !self.rest.starts_with("-]") {
+            self.take('-');
+            self.out.push('-');
+            self.member()?;
+        }
+        Ok(())
+    }
+
+    /// Escaped, because two of some characters mean something to the engine: `--`, `&&`, `~~`.
+    fn member(&mut self) -> Result<(), String> {
+        match self.rest.chars().next() {
+            None => Err("missing closing ]".to_owned()),
+            Some('\\') if self.names_a_class() => Err("invalid escape sequence".to_owned()),
+            Some('\\') => self.escape(true),
+            Some(c) => {
+                self.take(c);
+                self.literal(c);
+                Ok(())
+            }
+        }
+    }
+
+    /// True for `\d` and its like.
+    fn names_a_class(&self) -> bool {
+        self.rest
+            .strip_prefix('\\')
+            .is_some_and(|name| name.starts_with(['d', 'D', 'w', 'W', 's', 'S', 'p', 'P']))
     }
 }
 
@@ -270,7 +343,7 @@ fn counts(text: &str) -> Option<(u32, Option<u32>)> {
 
 #[cfg(test)]
 mod tests {
-    use super::compile;
+    use super::{Budget, Pattern};
 
     #[test]
     fn classes_are_ascii_and_odd_brackets_stand_for_themselves() {
@@ -285,6 +358,11 @@ mod tests {
             (r"[a&&b]", "&", true),
             (r"[]a]", "]", true),
             (r"[a-c-]", "-", true),
+            (r"[a-c-e]", "-", true),
+            (r"^(?)$", "", true),
+            (r"[+--]", ",", true),
+            (r"[a~~b]", "~", true),
+            (r"[\d-z]", "-", true),
             (r"[\d.]", ".", true),
             (r"\Qa.b\E", "a.b", true),
             (r"\Qa.b\E", "axb", false),
@@ -293,21 +371,23 @@ mod tests {
             (r"\bok\b", "it is ok now", true),
             (r"[[:digit:]]", "7", true),
         ] {
-            assert_eq!(compile(pattern).unwrap().is_match(text), found, "{pattern} on {text}");
+            let matched = Pattern::compile(pattern).unwrap().is_match(text, &mut Budget::default());
+            assert_eq!(matched, Ok(found), "{pattern} on {text}");
         }
     }
 
     #[test]
     fn what_re2_refuses_is_refused() {
-        for pattern in
-            ["(", "[", "a**", "*", "a{1001}", r"\1", "(?x)a", "(?=a)", r"\", "[z-a]", r"\Z", "a{3,2}"]
-        {
-            assert!(compile(pattern).is_err(), "{pattern}");
+        for pattern in [
+            "(", "[", "a**", "*", "a{1001}", r"\1", "(?x)a", "(?=a)", r"\", "[z-a]", "[0--9]", r"[a-\d]",
+            r"\Z", "a{3,2}",
+        ] {
+            assert!(Pattern::compile(pattern).is_err(), "{pattern}");
         }
     }
 
     #[test]
     fn a_pattern_that_would_take_too_much_room_is_refused() {
-        assert!(compile("((a{100}){100}){100}").is_err());
+        assert!(Pattern::compile("((a{100}){100}){100}").is_err());
     }
 }

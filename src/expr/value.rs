@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use serde_json::{Map as Object, Value as Json};
 
-use super::{builtin::Given, moment::Moment, number};
+use super::{budget::Budget, builtin::Given, error::Error, moment::Moment, number};
 use crate::domain::value::MetricValue;
 
 /// Which of the reference's integer types a number has. Arithmetic ends in `Int`; messages tell them apart.
@@ -23,6 +23,15 @@ pub(crate) enum Width {
 pub(crate) enum Text<'v> {
     Borrowed(&'v str),
     Owned(Rc<str>),
+}
+
+impl Text<'_> {
+    pub(crate) fn shared(&self) -> Rc<str> {
+        match self {
+            Self::Borrowed(text) => Rc::from(*text),
+            Self::Owned(text) => text.clone(),
+        }
+    }
 }
 
 impl std::ops::Deref for Text<'_> {
@@ -73,17 +82,22 @@ pub(crate) enum List<'v> {
         items: Rc<[Value<'v>]>,
         from: usize,
         to: usize,
+        depth: usize,
     },
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Map<'v> {
     Object(&'v Object<String, Json>),
-    Made(Rc<BTreeMap<Box<str>, Value<'v>>>),
+    Made {
+        fields: Rc<BTreeMap<Rc<str>, Value<'v>>>,
+        depth: usize,
+    },
     /// Keys of any type, in the order of making; `groups` when it comes from `groupBy`.
     Any {
         entries: Rc<Vec<(Value<'v>, Value<'v>)>>,
         groups: bool,
+        depth: usize,
     },
 }
 
@@ -118,8 +132,8 @@ impl<'v> Value<'v> {
     }
 
     pub(crate) fn made(kind: Made, items: Vec<Self>) -> Self {
-        let to = items.len();
-        Self::List(List::Made { kind, items: items.into(), from: 0, to })
+        let (to, depth) = (items.len(), above(items.iter()));
+        Self::List(List::Made { kind, items: items.into(), from: 0, to, depth })
     }
 
     pub(crate) fn of_json(json: &'v Json) -> Self {
@@ -158,7 +172,7 @@ impl<'v> Value<'v> {
             Self::Float(_) => "float64",
             Self::Text(_) => "string",
             Self::List(list) => list.type_name(),
-            Self::Map(Map::Object(_) | Map::Made(_)) | Self::Environment => "map[string]interface {}",
+            Self::Map(Map::Object(_) | Map::Made { .. }) | Self::Environment => "map[string]interface {}",
             Self::Map(Map::Any { groups: true, .. }) => "map[interface {}][]interface {}",
             Self::Map(Map::Any { groups: false, .. }) => "map[interface {}]interface {}",
             Self::Time(_) => "time.Time",
@@ -185,6 +199,15 @@ impl<'v> Value<'v> {
             Self::Int(_, Width::Month | Width::Weekday) => "int",
             Self::Location => "ptr",
             other => other.type_name(),
+        }
+    }
+
+    /// How deep the lists and maps are nested that the condition made; those of a result do not count.
+    pub(crate) fn depth(&self) -> usize {
+        match self {
+            Self::List(List::Made { depth, .. }) => *depth,
+            Self::Map(Map::Made { depth, .. } | Map::Any { depth, .. }) => *depth,
+            _ => 0,
         }
     }
 
@@ -230,6 +253,11 @@ impl Const {
     }
 }
 
+/// The depth of a value that holds these.
+fn above<'a, 'v: 'a>(values: impl Iterator<Item = &'a Value<'v>>) -> usize {
+    1 + values.map(Value::depth).max().unwrap_or(0)
+}
+
 impl<'v> List<'v> {
     pub(crate) fn len(&self) -> usize {
         match self {
@@ -272,9 +300,9 @@ impl<'v> List<'v> {
             Self::Range { first, .. } => {
                 Self::Range { first: first.wrapping_add(number::length(from)), len: to - from }
             }
-            Self::Made { kind, items, from: start, .. } => {
+            Self::Made { kind, items, from: start, depth, .. } => {
                 let kind = if *kind == Made::Pair { Made::Any } else { *kind };
-                Self::Made { kind, items: items.clone(), from: start + from, to: start + to }
+                Self::Made { kind, items: items.clone(), from: start + from, to: start + to, depth: *depth }
             }
         }
     }
@@ -296,10 +324,20 @@ impl<'v> List<'v> {
 }
 
 impl<'v> Map<'v> {
+    pub(crate) fn made(fields: BTreeMap<Rc<str>, Value<'v>>) -> Self {
+        let depth = above(fields.values());
+        Self::Made { fields: Rc::new(fields), depth }
+    }
+
+    pub(crate) fn any(entries: Vec<(Value<'v>, Value<'v>)>, groups: bool) -> Self {
+        let depth = above(entries.iter().flat_map(|(key, value)| [key, value]));
+        Self::Any { entries: Rc::new(entries), groups, depth }
+    }
+
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Object(object) => object.len(),
-            Self::Made(map) => map.len(),
+            Self::Made { fields, .. } => fields.len(),
             Self::Any { entries, .. } => entries.len(),
         }
     }
@@ -308,7 +346,7 @@ impl<'v> Map<'v> {
     pub(crate) fn field(&self, name: &str) -> Option<Value<'v>> {
         match self {
             Self::Object(object) => object.get(name).map(Value::of_json),
-            Self::Made(map) => map.get(name).cloned(),
+            Self::Made { fields, .. } => fields.get(name).cloned(),
             Self::Any { entries, .. } => entries.iter().find_map(|(key, value)| match key {
                 Value::Text(text) if &**text == name => Some(value.clone()),
                 _ => None,
@@ -316,8 +354,13 @@ impl<'v> Map<'v> {
         }
     }
 
-    pub(crate) fn entries(&self) -> Vec<(Value<'v>, Value<'v>)> {
-        match self {
+    /// Keys and values, texts in order; keys of any type in the order of making.
+    ///
+    /// # Errors
+    /// When the steps are used up.
+    pub(crate) fn entries(&self, budget: &mut Budget) -> Result<Vec<(Value<'v>, Value<'v>)>, Error> {
+        budget.spend(self.len() as u64)?;
+        Ok(match self {
             Self::Object(object) => {
                 let mut all: Vec<_> = object.iter().collect();
                 all.sort_by(|a, b| a.0.cmp(b.0));
@@ -325,10 +368,10 @@ impl<'v> Map<'v> {
                     .map(|(key, value)| (Value::Text(Text::Borrowed(key)), Value::of_json(value)))
                     .collect()
             }
-            Self::Made(map) => {
-                map.iter().map(|(key, value)| (Value::text(key.as_ref()), value.clone())).collect()
+            Self::Made { fields, .. } => {
+                fields.iter().map(|(key, value)| (Value::text(key.clone()), value.clone())).collect()
             }
             Self::Any { entries, .. } => entries.as_ref().clone(),
-        }
+        })
     }
 }

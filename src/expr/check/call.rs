@@ -3,7 +3,7 @@
 use super::{
     super::{
         builtin::{Builtin, Given},
-        error::Error,
+        error::{self, Error},
         tree::{Binary, Node, NodeId},
         types::{Carrier, Keyed, Type},
     },
@@ -153,7 +153,7 @@ impl Checker<'_> {
             } else if *kind == Type::Nil && *parameter != Type::Any {
                 let message =
                     format!("cannot use nil as argument (type {}) to call {name}", parameter.name());
-                return Err(self.fail(*argument, message).hint("the provider returned nothing"));
+                return Err(self.fail(*argument, message).hint(error::NOTHING));
             } else if *kind != Type::Nil && !kind.assignable_to(parameter) && !kind.is_unknown() {
                 // The blank at the end is what people find in their measurements.
                 let message = format!(
@@ -198,9 +198,7 @@ impl Checker<'_> {
         outcome(function, &kinds).map_err(|message| {
             let error = self.fail(id, message);
             match (function, kinds.first()) {
-                (Builtin::Len, Some(Type::Nil)) => {
-                    error.hint("the provider returned nothing: `isNil(result)`")
-                }
+                (Builtin::Len, Some(Type::Nil)) => error.hint(error::NOTHING),
                 (Builtin::Len, Some(kind)) if kind.is_number() => {
                     error.hint("this is one number, not a list: compare it without `len`")
                 }

@@ -2,8 +2,8 @@
 
 use super::{
     super::{
-        error::Error,
-        pattern,
+        error::{self, Error},
+        pattern::Pattern,
         tree::{Binary, Node, NodeId, Unary},
         types::{Carrier, Type},
     },
@@ -109,7 +109,7 @@ impl Checker<'_> {
         let Node::Str(text) = self.tree.node(right) else {
             return Ok(());
         };
-        pattern::compile(text).map(drop).map_err(|message| self.fail(id, message))
+        Pattern::compile(text).map(drop).map_err(|message| self.fail(id, message))
     }
 
     fn mismatched(&self, id: NodeId, operator: Binary, l: &Type, r: &Type) -> Error {
@@ -125,7 +125,7 @@ impl Checker<'_> {
             return error.hint("`result` is a list here: did you mean `result[0]`?");
         }
         if *l == Type::Nil || *r == Type::Nil {
-            return error.hint("the provider returned nothing: `default(result, ..)` or `(result ?? ..)`");
+            return error.hint(error::NOTHING);
         }
         if (l.is_number() && *r == Type::Text) || (*l == Type::Text && r.is_number()) {
             return error.hint("compare numbers with numbers: drop the quotes, or use asFloat(..)");

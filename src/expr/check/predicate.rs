@@ -3,7 +3,7 @@
 use super::{
     super::{
         builtin::Builtin,
-        error::Error,
+        error::{self, Error},
         tree::{NodeId, Pointer},
         types::{Keyed, Type},
     },
@@ -49,7 +49,7 @@ impl Checker<'_> {
 
     fn only_lists(&self, error: Error, collection: &Type) -> Error {
         match collection {
-            Type::Nil => error.hint("the provider returned nothing: `default(result, [])` is an empty list"),
+            Type::Nil => error.hint(error::NOTHING),
             Type::Map(_) => error.hint("`values(..)` makes a list of an object"),
             kind if kind.is_number() => error.hint("this is one number: compare it without a function"),
             _ => error,

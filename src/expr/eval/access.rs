@@ -3,7 +3,7 @@
 use super::{
     super::{
         compare,
-        error::Error,
+        error::{self, Error},
         lower::{Code, CodeId},
         moment::{self, Method, Owner},
         number,
@@ -28,7 +28,7 @@ impl<'v> Machine<'v> {
     }
 
     fn reach(&mut self, id: CodeId, scope: Option<&Scope<'v>>) -> Result<Reached<'v>, Error> {
-        self.spend(1)?;
+        self.budget.spend(1)?;
         let program = self.program;
         let reached = match program.code(id) {
             Code::Member { base, property, optional } => {
@@ -79,7 +79,7 @@ impl<'v> Machine<'v> {
     }
 
     /// `base[property]` and `base.property`.
-    pub(super) fn fetch(&self, base: &Value<'v>, property: &Value<'v>) -> Evaluated<'v> {
+    pub(super) fn fetch(&mut self, base: &Value<'v>, property: &Value<'v>) -> Evaluated<'v> {
         match base {
             Value::List(list) => {
                 let index = position(property, list.len())?;
@@ -94,9 +94,9 @@ impl<'v> Machine<'v> {
             Value::Map(map) => {
                 let missing = match map {
                     Map::Any { groups: true, .. } => Value::made(Made::AnyNil, vec![]),
-                    Map::Any { .. } | Map::Object(_) | Map::Made(_) => Value::Nil,
+                    Map::Any { .. } | Map::Object(_) | Map::Made { .. } => Value::Nil,
                 };
-                Ok(compare::lookup(map, property)?.unwrap_or(missing))
+                Ok(compare::lookup(map, property, &mut self.budget)?.unwrap_or(missing))
             }
             Value::Environment => match property {
                 Value::Text(name) => Ok(self.environment(name)),
@@ -105,7 +105,11 @@ impl<'v> Machine<'v> {
             other => {
                 let error =
                     Error::evaluation(format!("cannot fetch {} from {}", shown(property), other.type_name()));
-                Err(if other.is_nil() { error.hint("`?.` stops at a nil instead of failing") } else { error })
+                Err(if other.is_nil() {
+                    error.hint("what stands in front is nil: a field that is not there, or no data; `?.` gives nil instead of an error")
+                } else {
+                    error
+                })
             }
         }
     }
@@ -136,6 +140,7 @@ impl<'v> Machine<'v> {
         match &base {
             Value::Text(text) => {
                 let (from, to) = bounds(integer(&from)?, integer(&to)?, text.len());
+                self.budget.grow_text(to.saturating_sub(from))?;
                 part_of_text(text, from, to)
             }
             Value::List(list) => {
@@ -172,7 +177,7 @@ impl<'v> Machine<'v> {
     }
 
     /// Calls what a member turns out to be: a method of a time or duration, or nothing that can be called.
-    fn call_of(&self, base: &Value<'v>, name: &Value<'v>, arguments: &[Value<'v>]) -> Evaluated<'v> {
+    fn call_of(&mut self, base: &Value<'v>, name: &Value<'v>, arguments: &[Value<'v>]) -> Evaluated<'v> {
         if let (Value::Text(name), Some(owner)) = (name, Owner::of(base))
             && let Some(method) = Method::named(owner, name)
         {
@@ -229,7 +234,7 @@ fn position(property: &Value<'_>, length: usize) -> Result<usize, Error> {
 fn out_of_range(index: i64, length: usize) -> Error {
     let error = Error::evaluation(format!("index out of range: {index} (array length is {length})"));
     if length == 0 {
-        return error.hint("the list is empty: `len(result) == 0 || ..` says what no data means");
+        return error.hint(error::EMPTY);
     }
     error.hint(format!("the last element is [{}], or [-1]", length - 1))
 }
@@ -266,7 +271,7 @@ fn part_of_text<'v>(text: &Text<'v>, from: usize, to: usize) -> Evaluated<'v> {
 pub(super) fn shown(value: &Value<'_>) -> String {
     match value {
         Value::Nil => "<nil>".to_owned(),
-        other => super::text::printed(other),
+        other => super::text::shown(other),
     }
 }
 

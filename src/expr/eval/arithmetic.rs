@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        error::Error,
+        error::{self, Error},
         moment, number,
         tree::Binary,
         value::{List, Number, Text, Value, Width},
@@ -38,7 +38,7 @@ impl<'v> Machine<'v> {
         }
         match (&a, &b) {
             (Value::Text(x), Value::Text(y)) => {
-                self.grow_text(x.len() + y.len())?;
+                self.budget.grow_text(x.len() + y.len())?;
                 Ok(joined(x, y))
             }
             (Value::Time(time), Value::Duration(by)) | (Value::Duration(by), Value::Time(time)) => {
@@ -55,7 +55,7 @@ impl<'v> Machine<'v> {
         let last = super::access::integer(b)?;
         let len = last.wrapping_sub(first).wrapping_add(1);
         let len = usize::try_from(len).unwrap_or(0);
-        self.grow(len)?;
+        self.budget.grow(len)?;
         Ok(Value::List(List::Range { first, len }))
     }
 }
@@ -125,9 +125,5 @@ fn float(value: &Value<'_>) -> Result<f64, Error> {
 
 fn undefined(a: &Value<'_>, sign: &str, b: &Value<'_>) -> Error {
     let error = Error::evaluation(format!("invalid operation: {} {sign} {}", a.type_name(), b.type_name()));
-    if a.is_nil() || b.is_nil() {
-        error.hint("one side is nil: no data, or a field that is not there")
-    } else {
-        error
-    }
+    if a.is_nil() || b.is_nil() { error.hint(error::NIL_SIDE) } else { error }
 }

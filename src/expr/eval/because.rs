@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     super::{
+        budget::Budget,
         builtin::Builtin,
         escape::quoted,
         lower::{Code, CodeId, Program},
@@ -31,7 +32,7 @@ pub(crate) fn because(
     result: &MetricValue,
     now: Option<Timestamp>,
 ) -> Vec<Reason> {
-    let machine = Machine { program, result, now, steps: 0, memory: 0, variables: vec![] };
+    let machine = Machine { program, result, now, budget: Budget::default(), variables: vec![] };
     let mut search = Search { machine, condition, reasons: vec![] };
     search.decided(program.root(), None);
     search.reasons
@@ -188,7 +189,7 @@ fn shown_value(value: &Value<'_>) -> String {
         Value::Nil => "nil".to_owned(),
         Value::Float(value) => format!("{value}"),
         Value::List(list) if list.len() == 0 => "an empty list".to_owned(),
-        other => text::printed(other),
+        other => text::shown(other),
     };
     if whole.chars().count() <= SHOWN_CHARS {
         return whole;

@@ -22,6 +22,7 @@ impl<'v> Machine<'v> {
         let mut first = None;
         for argument in arguments {
             last = self.eval(*argument, scope)?;
+            self.read(&last)?;
             first.get_or_insert_with(|| last.clone());
         }
         let first = first.unwrap_or(Value::Nil);
@@ -46,6 +47,7 @@ impl<'v> Machine<'v> {
     ) -> Evaluated<'v> {
         if let [only] = arguments {
             let value = self.eval(*only, scope)?;
+            self.read(&value)?;
             return match function {
                 Builtin::Len => len(&value),
                 Builtin::Abs | Builtin::Ceil | Builtin::Floor | Builtin::Round => rounded(function, &value),
@@ -56,14 +58,22 @@ impl<'v> Machine<'v> {
             };
         }
         let arguments = self.arguments(arguments, scope)?;
+        arguments.iter().try_for_each(|argument| self.read(argument))?;
         self.apply(function, &arguments)
+    }
+
+    /// Charges a walk over an argument that is a text: every function takes at least one.
+    fn read(&mut self, argument: &Value<'v>) -> Result<(), Error> {
+        match argument {
+            Value::Text(text) => self.budget.read_text(text.len()),
+            _ => Ok(()),
+        }
     }
 
     fn apply(&mut self, function: Builtin, arguments: &[Value<'v>]) -> Evaluated<'v> {
         match function {
             Builtin::String => {
-                let printed = text::printed(arguments.first().unwrap_or(&Value::Nil));
-                self.grow_text(printed.len())?;
+                let printed = self.printed(arguments.first().unwrap_or(&Value::Nil))?;
                 Ok(Value::text(printed))
             }
             Builtin::ToJson => self.json_text_of(arguments.first().unwrap_or(&Value::Nil)),
@@ -77,6 +87,7 @@ impl<'v> Machine<'v> {
             },
             Builtin::Duration => {
                 let value = text::text(arguments.first().unwrap_or(&Value::Nil))?;
+                self.budget.spend(value.len() as u64)?;
                 moment::duration(value).map(Value::Duration)
             }
             Builtin::Date => moment::date(arguments),
@@ -144,7 +155,7 @@ fn as_float<'v>(value: &Value<'v>) -> Evaluated<'v> {
 }
 
 fn unsupported(function: &str, value: &Value<'_>) -> Error {
-    let message = format!("{function}() not supported on {} {}", value.type_name(), text::printed(value));
+    let message = format!("{function}() not supported on {} {}", value.type_name(), text::shown(value));
     Error::evaluation(message)
 }
 

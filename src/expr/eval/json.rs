@@ -1,6 +1,6 @@
 //! `toJSON`, `fromJSON` and base 64.
 
-use std::{collections::BTreeMap, fmt::Write, rc::Rc};
+use std::{collections::BTreeMap, fmt::Write};
 
 use serde_json::Value as Json;
 
@@ -15,7 +15,8 @@ use super::{
 
 impl<'v> Machine<'v> {
     pub(super) fn of_json_text(&mut self, text: &Text<'v>) -> Evaluated<'v> {
-        self.grow_text(text.len())?;
+        // The shortest elements take two bytes of text.
+        self.budget.grow(text.len() / 2)?;
         let json: Json =
             serde_json::from_str(text).map_err(|error| Error::evaluation(json_error(text, &error)))?;
         self.owned(&json, 0)
@@ -31,18 +32,18 @@ impl<'v> Machine<'v> {
             Json::Number(value) => Value::Float(value.as_f64().unwrap_or(f64::NAN)),
             Json::String(text) => Value::text(text.as_str()),
             Json::Array(items) => {
-                self.grow(items.len())?;
+                self.budget.grow(items.len())?;
                 let items: Result<Vec<_>, Error> =
                     items.iter().map(|item| self.owned(item, depth + 1)).collect();
                 Value::list(items?)
             }
             Json::Object(object) => {
-                self.grow(object.len())?;
+                self.budget.grow(object.len())?;
                 let mut map = BTreeMap::new();
                 for (key, value) in object {
                     map.insert(key.as_str().into(), self.owned(value, depth + 1)?);
                 }
-                Value::Map(Map::Made(Rc::new(map)))
+                Value::Map(Map::made(map))
             }
         })
     }
@@ -75,7 +76,8 @@ impl<'v> Machine<'v> {
                 return Err(Error::evaluation(format!("json: unsupported type: {}", value.type_name())));
             }
             Value::Map(map) => {
-                let items = map.entries().into_iter().map(|(key, item)| (Some(key), item)).collect();
+                let items = map.entries(&mut self.budget)?;
+                let items = items.into_iter().map(|(key, item)| (Some(key), item)).collect();
                 self.write_items(items, ('{', '}'), depth, out)?;
             }
             Value::Time(time) => {
@@ -86,7 +88,8 @@ impl<'v> Machine<'v> {
                 return Err(Error::evaluation("json: unsupported type: func"));
             }
         }
-        self.grow_text(out.len() - before)
+        self.budget.spend(1)?;
+        self.budget.grow_text(out.len() - before)
     }
 
     fn write_items(

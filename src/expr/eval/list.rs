@@ -1,9 +1,10 @@
 //! Functions over lists and maps that need no predicate.
 
-use std::{cmp::Ordering, rc::Rc};
+use std::cmp::Ordering;
 
 use super::{
     super::{
+        budget::Budget,
         builtin::Builtin,
         compare,
         error::Error,
@@ -24,12 +25,15 @@ impl<'v> Machine<'v> {
             Builtin::Get => self.get(first, arguments.get(1).unwrap_or(&Value::Nil)),
             Builtin::Take => take(first, arguments.get(1).unwrap_or(&Value::Nil)),
             Builtin::Keys => self.entries(first, "get keys from", |(key, _)| key),
-            Builtin::Values => self.entries(first, "get values from", |(_, value)| value),
+            Builtin::Values => {
+                self.all_found(first)?;
+                self.entries(first, "get values from", |(_, value)| value)
+            }
             Builtin::ToPairs => self.pairs(first),
             Builtin::FromPairs => self.of_pairs(first),
             Builtin::Reverse => {
                 let list = of(first, "cannot reverse")?;
-                self.grow(list.len())?;
+                self.budget.grow(list.len())?;
                 Ok(Value::list((0..list.len()).rev().filter_map(|index| list.get(index)).collect()))
             }
             Builtin::Uniq => self.uniq(of(first, "cannot uniq")?),
@@ -38,12 +42,13 @@ impl<'v> Machine<'v> {
                 let list = of(first, "cannot flatten")?;
                 let mut flat = vec![];
                 self.flatten(list, &mut flat, 0)?;
-                self.grow(flat.len())?;
                 Ok(Value::list(flat))
             }
             Builtin::Sort => self.sort(first, arguments.get(1)),
             Builtin::Max | Builtin::Min => self.extreme(function, arguments, 0),
-            _ => self.average(function, arguments),
+            Builtin::Mean => self.mean(arguments),
+            Builtin::Median => self.median(arguments),
+            other => Err(Error::evaluation(format!("{} is no function over a list", other.name()))),
         }
     }
 
@@ -51,7 +56,9 @@ impl<'v> Machine<'v> {
         let length = match from {
             Value::List(list) => list.len(),
             Value::Text(text) => text.len(),
-            Value::Map(map) => return Ok(compare::lookup(map, by)?.unwrap_or(Value::Nil)),
+            Value::Map(map) => {
+                return Ok(compare::lookup(map, by, &mut self.budget)?.unwrap_or(Value::Nil));
+            }
             Value::Environment => return self.fetch(from, by),
             _ => return Ok(Value::Nil),
         };
@@ -72,44 +79,71 @@ impl<'v> Machine<'v> {
         let Value::Map(map) = of else {
             return Err(Error::evaluation(format!("cannot {verb} {}", of.kind_name())));
         };
-        self.grow(map.len())?;
-        Ok(Value::list(map.entries().into_iter().map(part).collect()))
+        self.budget.grow(map.len())?;
+        Ok(Value::list(map.entries(&mut self.budget)?.into_iter().map(part).collect()))
+    }
+
+    /// Fails for a map with a key that is not even equal to itself, NaN: the reference walks keys and looks each up.
+    fn all_found(&mut self, of: &Value<'v>) -> Result<(), Error> {
+        let Value::Map(map @ Map::Any { .. }) = of else {
+            return Ok(());
+        };
+        for (key, _) in map.entries(&mut self.budget)? {
+            if !compare::same_key(&key, &key, &mut self.budget)? {
+                return Err(Error::evaluation("reflect: call of reflect.Value.Interface on zero Value")
+                    .hint("a key is NaN"));
+            }
+        }
+        Ok(())
     }
 
     fn pairs(&mut self, of: &Value<'v>) -> Evaluated<'v> {
         let Value::Map(map) = of else {
             return Err(Error::evaluation(format!("cannot transform {} to pairs", of.kind_name())));
         };
-        self.grow(map.len())?;
-        let pairs = map.entries().into_iter().map(|(key, value)| Value::made(Made::Pair, vec![key, value]));
+        self.budget.grow(map.len())?;
+        self.all_found(of)?;
+        let entries = map.entries(&mut self.budget)?.into_iter();
+        let pairs = entries.map(|(key, value)| Value::made(Made::Pair, vec![key, value]));
         Ok(Value::made(Made::Pairs, pairs.collect()))
     }
 
     fn of_pairs(&mut self, of: &Value<'v>) -> Evaluated<'v> {
         let Value::List(list) = of else {
-            return Err(Error::evaluation(format!("cannot transform {} from pairs", text::printed(of))));
+            return Err(Error::evaluation(format!("cannot transform {} from pairs", text::shown(of))));
         };
-        self.grow(list.len())?;
+        self.budget.grow(list.len())?;
         let mut entries: Vec<(Value<'v>, Value<'v>)> = vec![];
         for pair in list.iter() {
             let Value::List(pair) = &pair else {
-                return Err(Error::evaluation(format!("invalid pair {}", text::printed(&pair))));
+                return Err(Error::evaluation(format!("invalid pair {}", text::shown(&pair))));
             };
             let (Some(key), Some(value), 2) = (pair.get(0), pair.get(1), pair.len()) else {
-                let shown = text::printed(&Value::List(pair.clone()));
+                let shown = text::shown(&Value::List(pair.clone()));
                 return Err(Error::evaluation(format!("invalid pair length {shown}")));
             };
             compare::hashable(&key)?;
-            self.spend(entries.len() as u64)?;
-            let same = |known: &Value<'v>| {
-                known.type_name() == key.type_name() && compare::equal(known, &key).unwrap_or(false)
-            };
-            match entries.iter_mut().find(|(known, _)| same(known)) {
+            match self.place(&entries, &key)?.and_then(|at| entries.get_mut(at)) {
                 Some((_, known)) => *known = value,
                 None => entries.push((key, value)),
             }
         }
-        Ok(Value::Map(Map::Any { entries: Rc::new(entries), groups: false }))
+        Ok(Value::Map(Map::any(entries, false)))
+    }
+
+    /// Where a key is among entries.
+    pub(super) fn place<T>(
+        &mut self,
+        entries: &[(Value<'v>, T)],
+        key: &Value<'v>,
+    ) -> Result<Option<usize>, Error> {
+        for (at, (known, _)) in entries.iter().enumerate() {
+            self.budget.spend(1)?;
+            if compare::same_key(known, key, &mut self.budget)? {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
     }
 
     fn uniq(&mut self, list: &List<'v>) -> Evaluated<'v> {
@@ -117,15 +151,14 @@ impl<'v> Machine<'v> {
         for item in list.iter() {
             let mut known = false;
             for other in &kept {
-                self.spend(1)?;
-                self.charge_comparison(&item, other)?;
-                known = known || compare::equal(&item, other)?;
+                self.budget.spend(1)?;
+                known = known || compare::equal(&item, other, &mut self.budget)?;
             }
             if !known {
                 kept.push(item);
             }
         }
-        self.grow(kept.len())?;
+        self.budget.grow(kept.len())?;
         Ok(Value::list(kept))
     }
 
@@ -133,7 +166,7 @@ impl<'v> Machine<'v> {
         let mut all = vec![];
         for argument in arguments {
             let list = of(argument, "cannot concat")?;
-            self.grow(list.len())?;
+            self.budget.grow(list.len())?;
             all.extend(list.iter());
         }
         Ok(Value::made(if all.is_empty() { Made::AnyNil } else { Made::Any }, all))
@@ -142,10 +175,13 @@ impl<'v> Machine<'v> {
     fn flatten(&mut self, list: &List<'v>, into: &mut Vec<Value<'v>>, depth: usize) -> Result<(), Error> {
         deep(depth)?;
         for item in list.iter() {
-            self.spend(1)?;
+            self.budget.spend(1)?;
             match item {
                 Value::List(inner) => self.flatten(&inner, into, depth + 1)?,
-                other => into.push(other),
+                other => {
+                    self.budget.grow(1)?;
+                    into.push(other);
+                }
             }
         }
         Ok(())
@@ -171,10 +207,10 @@ impl<'v> Machine<'v> {
                 return Err(Error::evaluation(message));
             }
         };
-        self.grow(items.len())?;
+        self.budget.grow(items.len())?;
         let unmade = !matches!(of, Value::List(list) if simple(list));
         let keyed = items.into_iter().map(|item| (item.clone(), item)).collect();
-        let sorted = sorted(keyed, descending)?;
+        let sorted = sorted(keyed, descending, &mut self.budget)?;
         Ok(Value::made(if unmade { Made::AnyNil } else { Made::Any }, sorted))
     }
 
@@ -186,7 +222,7 @@ impl<'v> Machine<'v> {
             match argument {
                 Value::List(list) => best = self.extreme_of(function, list, best, depth)?,
                 Value::Duration(_) | Value::Int(..) | Value::Float(_) => {
-                    best = Some(better(function, best, argument.clone())?);
+                    best = Some(better(function, best, argument.clone(), &mut self.budget)?);
                 }
                 other if arguments.len() == 1 => return Ok(other.clone()),
                 other => return Err(invalid_argument(function, other)),
@@ -206,33 +242,42 @@ impl<'v> Machine<'v> {
         let apart = matches!(list, List::Floats(_) | List::Range { .. });
         let outer = if apart { best.take() } else { None };
         for item in list.iter() {
-            self.spend(1)?;
+            self.budget.spend(1)?;
             if matches!(item, Value::List(_)) {
                 let inner = self.extreme(function, std::slice::from_ref(&item), depth + 1)?;
                 if !matches!(inner, Value::Nil) {
-                    best = Some(better(function, best, inner)?);
+                    best = Some(better(function, best, inner, &mut self.budget)?);
                 }
             } else if item.number().is_some() {
-                best = Some(better(function, best, item)?);
+                best = Some(better(function, best, item, &mut self.budget)?);
             } else {
                 return Err(invalid_argument(function, &item));
             }
         }
         match (outer, best) {
-            (Some(outer), Some(inner)) => better(function, Some(outer), inner).map(Some),
+            (Some(outer), Some(inner)) => better(function, Some(outer), inner, &mut self.budget).map(Some),
             (outer, inner) => Ok(outer.or(inner)),
         }
     }
 
-    fn average(&mut self, function: Builtin, arguments: &[Value<'v>]) -> Evaluated<'v> {
+    fn mean(&mut self, arguments: &[Value<'v>]) -> Evaluated<'v> {
+        let (mut total, mut count) = (0.0, 0);
+        for argument in arguments {
+            self.numbers(Builtin::Mean, argument, 0, &mut |number| {
+                total += number;
+                count += 1;
+            })?;
+        }
+        Ok(Value::Float(if count == 0 { 0.0 } else { total / number::widened(count) }))
+    }
+
+    fn median(&mut self, arguments: &[Value<'v>]) -> Evaluated<'v> {
         let mut numbers = vec![];
-        self.numbers(function, arguments, &mut numbers, 0)?;
+        for argument in arguments {
+            self.numbers(Builtin::Median, argument, 0, &mut |number| numbers.push(number))?;
+        }
         if numbers.is_empty() {
             return Ok(Value::Float(0.0));
-        }
-        if function == Builtin::Mean {
-            let total: f64 = numbers.iter().fold(0.0, |total, number| total + number);
-            return Ok(Value::Float(total / number::widened(number::length(numbers.len()))));
         }
         numbers.sort_by(|a, b| {
             // NaN first, so that the order is total.
@@ -247,37 +292,41 @@ impl<'v> Machine<'v> {
         Ok(Value::Float((lower + upper) / 2.0))
     }
 
+    /// Hands each number of a value to `take`, through lists in lists.
     fn numbers(
         &mut self,
         function: Builtin,
-        values: &[Value<'v>],
-        into: &mut Vec<f64>,
+        value: &Value<'v>,
         depth: usize,
+        take: &mut dyn FnMut(f64),
     ) -> Result<(), Error> {
         deep(depth)?;
-        for value in values {
-            self.spend(1)?;
-            match value {
-                Value::List(list) => {
-                    let items: Vec<_> = list.iter().collect();
-                    self.numbers(function, &items, into, depth + 1)?;
-                }
-                Value::Int(number, _) | Value::Duration(number) => into.push(number::widened(*number)),
-                Value::Float(number) => into.push(*number),
-                other => return Err(invalid_argument(function, other)),
+        // More than a step, so that the numbers of a list that is shared a thousand times stay few.
+        self.budget.spend(4)?;
+        match value {
+            Value::List(list) => {
+                return list.iter().try_for_each(|item| self.numbers(function, &item, depth + 1, take));
             }
+            Value::Int(number, _) | Value::Duration(number) => take(number::widened(*number)),
+            Value::Float(number) => take(*number),
+            other => return Err(invalid_argument(function, other)),
         }
         Ok(())
     }
 }
 
-fn better<'v>(function: Builtin, best: Option<Value<'v>>, item: Value<'v>) -> Evaluated<'v> {
+fn better<'v>(
+    function: Builtin,
+    best: Option<Value<'v>>,
+    item: Value<'v>,
+    budget: &mut Budget,
+) -> Evaluated<'v> {
     let Some(best) = best else {
         return Ok(item);
     };
     let (sign, wanted) =
         if function == Builtin::Max { ("<", Ordering::Less) } else { (">", Ordering::Greater) };
-    let takes = compare::order(&best, &item, sign)? == Some(wanted);
+    let takes = compare::order(&best, &item, sign, budget)? == Some(wanted);
     Ok(if takes { item } else { best })
 }
 
@@ -317,10 +366,11 @@ fn take<'v>(from: &Value<'v>, count: &Value<'v>) -> Evaluated<'v> {
 pub(super) fn sorted<'v>(
     mut keyed: Vec<(Value<'v>, Value<'v>)>,
     descending: bool,
+    budget: &mut Budget,
 ) -> Result<Vec<Value<'v>>, Error> {
-    let less = |a: &Value<'v>, b: &Value<'v>| {
+    let mut less = |a: &Value<'v>, b: &Value<'v>| {
         let (a, b) = if descending { (b, a) } else { (a, b) };
-        Ok::<bool, Error>(compare::order(a, b, "<")? == Some(Ordering::Less))
+        Ok::<bool, Error>(compare::order(a, b, "<", budget)? == Some(Ordering::Less))
     };
     const INSERTION: usize = 12;
     let mut width = INSERTION;

@@ -1,9 +1,8 @@
 //! Functions that ask a predicate about each element of a list.
 
-use std::rc::Rc;
-
 use super::{
     super::{
+        budget::Budget,
         builtin::Builtin,
         compare,
         error::Error,
@@ -26,7 +25,7 @@ impl<'v> Machine<'v> {
             return Ok(Value::Nil);
         };
         let over = self.eval(over, scope)?;
-        let list = &listed(function, over)?;
+        let list = &listed(function, over, &mut self.budget)?;
         let predicate = rest.first().copied();
         match function {
             Builtin::All => self.until(list, predicate, false).map(|found| Value::Bool(found.is_none())),
@@ -50,7 +49,7 @@ impl<'v> Machine<'v> {
     /// What the predicate says of one element; the element itself where there is no predicate.
     fn ask(&mut self, predicate: Option<CodeId>, element: Value<'v>, index: usize) -> Evaluated<'v> {
         let Some(predicate) = predicate else {
-            self.spend(1)?;
+            self.budget.spend(1)?;
             return Ok(element);
         };
         let scope = Scope { element, index: number::length(index), accumulator: Value::Nil };
@@ -128,7 +127,7 @@ impl<'v> Machine<'v> {
                 });
             }
         }
-        self.grow(kept.len())?;
+        self.budget.grow(kept.len())?;
         Ok(Value::list(kept))
     }
 
@@ -137,7 +136,7 @@ impl<'v> Machine<'v> {
         for (index, element) in list.iter().enumerate() {
             made.push(self.ask(predicate, element, index)?);
         }
-        self.grow(made.len())?;
+        self.budget.grow(made.len())?;
         Ok(Value::list(made))
     }
 
@@ -155,18 +154,14 @@ impl<'v> Machine<'v> {
         for (index, element) in list.iter().enumerate() {
             let key = self.ask(predicate, element.clone(), index)?;
             compare::hashable(&key)?;
-            self.spend(groups.len() as u64)?;
-            let same = |known: &Value<'v>| {
-                known.type_name() == key.type_name() && compare::equal(known, &key).unwrap_or(false)
-            };
-            match groups.iter_mut().find(|(known, _)| same(known)) {
+            match self.place(&groups, &key)?.and_then(|at| groups.get_mut(at)) {
                 Some((_, members)) => members.push(element),
                 None => groups.push((key, vec![element])),
             }
         }
-        self.grow(list.len())?;
+        self.budget.grow(list.len())?;
         let entries = groups.into_iter().map(|(key, members)| (key, Value::list(members))).collect();
-        Ok(Value::Map(Map::Any { entries: Rc::new(entries), groups: true }))
+        Ok(Value::Map(Map::any(entries, true)))
     }
 
     fn sort_by(
@@ -189,8 +184,8 @@ impl<'v> Machine<'v> {
         for (index, element) in list.iter().enumerate() {
             keyed.push((self.ask(predicate, element.clone(), index)?, element));
         }
-        self.grow(keyed.len())?;
-        let sorted = list::sorted(keyed, descending)?;
+        self.budget.grow(keyed.len())?;
+        let sorted = list::sorted(keyed, descending, &mut self.budget)?;
         Ok(Value::list(sorted))
     }
 
@@ -220,13 +215,14 @@ impl<'v> Machine<'v> {
 }
 
 /// What a loop walks over. A text is its bytes and an empty object an empty list, as the reference has it.
-fn listed<'v>(function: Builtin, over: Value<'v>) -> Result<List<'v>, Error> {
+fn listed<'v>(function: Builtin, over: Value<'v>, budget: &mut Budget) -> Result<List<'v>, Error> {
     match over {
         Value::List(list) => Ok(list),
         Value::Text(text) => {
+            budget.grow(text.len())?;
             let bytes: Vec<_> = text.bytes().map(|byte| Value::Int(i64::from(byte), Width::Byte)).collect();
             let to = bytes.len();
-            Ok(List::Made { kind: Made::Any, items: bytes.into(), from: 0, to })
+            Ok(List::Made { kind: Made::Any, items: bytes.into(), from: 0, to, depth: 1 })
         }
         Value::Map(map) if map.len() == 0 => Ok(List::Json(&[])),
         Value::Map(_) => Err(Error::evaluation("reflect: call of reflect.Value.Index on map Value")

@@ -2,9 +2,10 @@
 
 use super::{
     super::{
+        budget::Budget,
         builtin::Builtin,
         error::Error,
-        limits, number,
+        limits, moment, number,
         tree::Binary,
         value::{List, Made, Map, Text, Value, Width},
     },
@@ -18,7 +19,7 @@ impl<'v> Machine<'v> {
             return Ok(Value::Bool(false));
         }
         let (a, b) = (text(a)?, text(b)?);
-        self.spend(a.len() as u64 / 64)?;
+        self.budget.read_text(a.len().saturating_add(b.len()))?;
         Ok(Value::Bool(match operator {
             Binary::Contains => a.contains(&**b),
             Binary::StartsWith => a.starts_with(&**b),
@@ -35,7 +36,7 @@ impl<'v> Machine<'v> {
             return self.join(first, rest.first());
         }
         let first = text(first)?;
-        self.grow_text(first.len())?;
+        self.budget.grow_text(first.len())?;
         match function {
             Builtin::Upper => Ok(Value::text(upper(first))),
             Builtin::Lower => Ok(Value::text(lower(first))),
@@ -60,7 +61,7 @@ impl<'v> Machine<'v> {
         }
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let parts = pieces(whole, by, limit, function == Builtin::SplitAfter);
-        self.grow(parts.len())?;
+        self.budget.grow(parts.len())?;
         Ok(Value::made(Made::Texts, parts.into_iter().map(Value::text).collect()))
     }
 
@@ -74,7 +75,7 @@ impl<'v> Machine<'v> {
             None => usize::MAX,
         };
         let count = if old.is_empty() { whole.chars().count() + 1 } else { whole.matches(&**old).count() };
-        self.grow_text(whole.len().saturating_add(count.min(limit).saturating_mul(new.len())))?;
+        self.budget.grow_text(whole.len().saturating_add(count.min(limit).saturating_mul(new.len())))?;
         Ok(Value::text(whole.replacen(&**old, new, limit)))
     }
 
@@ -85,7 +86,7 @@ impl<'v> Machine<'v> {
             return Err(Error::evaluation(message));
         };
         // The reference charges every byte here, and so do we.
-        self.grow(whole.len().saturating_mul(times))?;
+        self.budget.grow(whole.len().saturating_mul(times))?;
         if times as u64 > limits::MEMORY_CELLS {
             return Err(Error::limit("memory budget exceeded"));
         }
@@ -112,7 +113,7 @@ impl<'v> Machine<'v> {
                 out.push_str(&glue);
             }
             let part = text(&item)?;
-            self.grow_text(part.len() + glue.len())?;
+            self.budget.grow_text(part.len() + glue.len())?;
             out.push_str(part);
         }
         Ok(Value::text(out))
@@ -201,43 +202,93 @@ fn pieces(whole: &str, by: &str, limit: usize, keep: bool) -> Vec<String> {
     pieces
 }
 
-/// A value as `%v` prints it.
-pub(super) fn printed(value: &Value<'_>) -> String {
-    printed_at(value, 0)
+/// A value as `%v` prints it, for a message: cut where it is long.
+pub(super) fn shown(value: &Value<'_>) -> String {
+    let mut printer = Printer { out: String::new(), most: limits::MESSAGE_BYTES, budget: Budget::default() };
+    if printer.print(value, 0).is_err() {
+        printer.out.push_str("...");
+    }
+    printer.out
 }
 
-fn printed_at(value: &Value<'_>, depth: usize) -> String {
-    if depth > limits::VALUE_DEPTH {
-        return "...".to_owned();
-    }
-    match value {
-        Value::Nil => "<nil>".to_owned(),
-        Value::Bool(value) => value.to_string(),
-        Value::Int(value, Width::Month) => super::super::moment::month_name(*value).to_owned(),
-        Value::Int(value, Width::Weekday) => super::super::moment::weekday_name(*value).to_owned(),
-        Value::Int(value, _) => value.to_string(),
-        Value::Float(value) => number::printed(*value),
-        Value::Text(text) => text.to_string(),
-        Value::List(list) => printed_list(list, depth),
-        Value::Map(map) => printed_map(map, depth),
-        Value::Time(time) => time.printed(),
-        Value::Duration(nanos) => super::super::moment::duration_text(*nanos),
-        Value::Location => "UTC".to_owned(),
-        Value::Given(given) => given.name().to_owned(),
-        Value::Environment => "map[..]".to_owned(),
+impl<'v> Machine<'v> {
+    /// A value as `%v` prints it.
+    pub(super) fn printed(&mut self, value: &Value<'v>) -> Result<String, Error> {
+        let most = usize::try_from(limits::MEMORY_CELLS * limits::BYTES_A_CELL).unwrap_or(usize::MAX);
+        let mut printer = Printer { out: String::new(), most, budget: std::mem::take(&mut self.budget) };
+        let printed = printer.print(value, 0);
+        self.budget = printer.budget;
+        printed?;
+        self.budget.grow_text(printer.out.len())?;
+        Ok(printer.out)
     }
 }
 
-fn printed_list(list: &List<'_>, depth: usize) -> String {
-    let parts: Vec<String> = list.iter().map(|item| printed_at(&item, depth + 1)).collect();
-    format!("[{}]", parts.join(" "))
+/// Prints until there is too much of it.
+struct Printer {
+    out: String,
+    /// Bytes.
+    most: usize,
+    budget: Budget,
 }
 
-fn printed_map(map: &Map<'_>, depth: usize) -> String {
-    let parts: Vec<String> = map
-        .entries()
-        .iter()
-        .map(|(key, value)| format!("{}:{}", printed_at(key, depth + 1), printed_at(value, depth + 1)))
-        .collect();
-    format!("map[{}]", parts.join(" "))
+impl Printer {
+    fn print(&mut self, value: &Value<'_>, depth: usize) -> Result<(), Error> {
+        self.budget.spend(1)?;
+        if depth > limits::VALUE_DEPTH {
+            self.out.push_str("...");
+            return Ok(());
+        }
+        match value {
+            Value::Nil => self.push("<nil>"),
+            Value::Bool(value) => self.push(if *value { "true" } else { "false" }),
+            Value::Int(value, Width::Month) => self.push(moment::month_name(*value)),
+            Value::Int(value, Width::Weekday) => self.push(moment::weekday_name(*value)),
+            Value::Int(value, _) => self.push(&value.to_string()),
+            Value::Float(value) => self.push(&number::printed(*value)),
+            Value::Text(text) => self.push(text),
+            Value::List(list) => self.list(list, depth),
+            Value::Map(map) => self.map(map, depth),
+            Value::Time(time) => self.push(&time.printed()),
+            Value::Duration(nanos) => self.push(&moment::duration_text(*nanos)),
+            Value::Location => self.push("UTC"),
+            Value::Given(given) => self.push(given.name()),
+            Value::Environment => self.push("map[..]"),
+        }
+    }
+
+    /// Takes as much of the part as there is room for.
+    fn push(&mut self, part: &str) -> Result<(), Error> {
+        let room = self.most.saturating_sub(self.out.len());
+        if part.len() <= room {
+            self.out.push_str(part);
+            return Ok(());
+        }
+        self.out.push_str(&part[..part.floor_char_boundary(room)]);
+        Err(Error::limit("memory budget exceeded"))
+    }
+
+    fn list(&mut self, list: &List<'_>, depth: usize) -> Result<(), Error> {
+        self.push("[")?;
+        for (index, item) in list.iter().enumerate() {
+            if index > 0 {
+                self.push(" ")?;
+            }
+            self.print(&item, depth + 1)?;
+        }
+        self.push("]")
+    }
+
+    fn map(&mut self, map: &Map<'_>, depth: usize) -> Result<(), Error> {
+        self.push("map[")?;
+        for (index, (key, value)) in map.entries(&mut self.budget)?.iter().enumerate() {
+            if index > 0 {
+                self.push(" ")?;
+            }
+            self.print(key, depth + 1)?;
+            self.push(":")?;
+            self.print(value, depth + 1)?;
+        }
+        self.push("]")
+    }
 }
