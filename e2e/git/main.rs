@@ -21,10 +21,14 @@ use serin::{
     sim::engine::{self, Author},
 };
 
+mod bounds;
 mod daemon;
 mod https;
 mod keys;
+mod kustomize;
 mod lane;
+mod leaks;
+mod process;
 mod secure;
 mod shop;
 mod ssh;

@@ -14,21 +14,25 @@ use super::{
     shop::{FILE, Shop, manifest, remote},
 };
 
-const TOKEN: &str = "glpat-Zq7/secret+token";
+pub(crate) const TOKEN: &str = "glpat-Zq7/secret+token";
 
 /// A shop whose policy pushes to a server over HTTPS, with everything that is needed for it.
-struct Street {
-    remote: Remote,
-    authority: Authority,
-    server: Server,
-    shop: Shop,
+pub(crate) struct Street {
+    pub(crate) remote: Remote,
+    pub(crate) authority: Authority,
+    pub(crate) server: Server,
+    pub(crate) shop: Shop,
 }
 
 impl Street {
     fn new() -> Self {
         let (remote, authority) = (remote(), Authority::new());
         let server = Server::serve(&remote, &authority, TOKEN);
-        let mut shop = Shop::new();
+        Self::of(remote, authority, server, Shop::new())
+    }
+
+    /// A rolled back `myapp` on the shop, and all that the policy names.
+    pub(crate) fn of(remote: Remote, authority: Authority, server: Server, mut shop: Shop) -> Self {
         shop.config.transfer.limit = Duration::from_secs(5);
         shop.roll_back("myapp");
         shop.allow("myapp", &server.url(), "Push");

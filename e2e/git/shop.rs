@@ -46,10 +46,14 @@ impl Running {
 
 impl Shop {
     pub(crate) fn new() -> Self {
+        Self::on(Door::new(World::new(start()), Clock::scaled(start(), 1)))
+    }
+
+    /// The shop on this API server.
+    pub(crate) fn on(door: Door) -> Self {
         let clones = tempfile::tempdir().unwrap();
         let mut config = Config::new(clones.path().join("clones"), transfer());
         config.allow_file_remotes = true;
-        let door = Door::new(World::new(start()), Clock::scaled(start(), 1));
         Self { door, config, _clones: clones }
     }
 
@@ -70,19 +74,27 @@ impl Shop {
 
     /// A Rollout that failed on v1.2.0, and the intent to revert it.
     pub(crate) fn roll_back(&self, name: &str) {
-        let image = |version: &str| json!({"app": format!("registry.example/myapp:{version}")});
-        self.create("argoproj.io/v1alpha1", "rollouts", &json!({
-            "kind": "Rollout", "metadata": {"name": name, "labels": {"app": name}},
-            "spec": {"template": {"spec": {"containers": [{"name": "app", "image": "registry.example/myapp:v1.2.0"}]}}},
-            "status": {"currentPodHash": "bad1", "stableRS": "good1", "abort": true, "phase": "Degraded"}
-        }));
+        self.roll_back_from(name, "registry.example/myapp:v1.2.0", "registry.example/myapp:v1.1.0");
+    }
+
+    /// The same with other images.
+    pub(crate) fn roll_back_from(&self, name: &str, bad: &str, good: &str) {
+        self.create(
+            "argoproj.io/v1alpha1",
+            "rollouts",
+            &json!({
+                "kind": "Rollout", "metadata": {"name": name, "labels": {"app": name}},
+                "spec": {"template": {"spec": {"containers": [{"name": "app", "image": bad}]}}},
+                "status": {"currentPodHash": "bad1", "stableRS": "good1", "abort": true, "phase": "Degraded"}
+            }),
+        );
         let uid = self.get("argoproj.io/v1alpha1", "rollouts", name)["metadata"]["uid"].clone();
         self.create("serin.dev/v1alpha1", "selfheals", &json!({
             "kind": "SelfHeal", "metadata": {"name": format!("{name}-bad1")},
             "spec": {
                 "rolloutRef": {"name": name, "uid": uid},
-                "bad": {"hash": "bad1", "images": image("v1.2.0")},
-                "good": {"hash": "good1", "images": image("v1.1.0")},
+                "bad": {"hash": "bad1", "images": {"app": bad}},
+                "good": {"hash": "good1", "images": {"app": good}},
                 "cause": "MetricFailed",
                 "evidence": {
                     "run": "myapp-bad1-2", "metric": "error-rate", "value": "0.08", "limit": "result < 0.05",
@@ -191,6 +203,11 @@ impl Shop {
 
     pub(crate) fn get(&self, version: &str, plural: &str, name: &str) -> Value {
         self.send(Method::Get, format!("/apis/{version}/namespaces/default/{plural}/{name}"), Body::Empty)
+    }
+
+    pub(crate) fn list(&self, version: &str, plural: &str) -> Value {
+        let group = if version == "v1" { "api" } else { "apis" };
+        self.send(Method::Get, format!("/{group}/{version}/namespaces/default/{plural}"), Body::Empty)
     }
 
     pub(crate) fn status(&self) -> Value {

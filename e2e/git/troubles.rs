@@ -250,3 +250,38 @@ async fn a_crash_at_any_request_ends_in_one_commit_and_synced() {
         }
     }
 }
+
+/// A program that runs the real one, but at call number `k`: then it dies, before it did anything or, where
+/// `took_effect`, after it did everything and before it could say so.
+fn dies_at(shop: &mut Shop, folder: &std::path::Path, k: u32, took_effect: bool) {
+    let (script, count) = (folder.join("transfer"), folder.join("count"));
+    let real = shop.config.transfer.program.display().to_string();
+    let dies = if took_effect { format!("{real} \"$@\" >/dev/null; exit 1") } else { "exit 1".into() };
+    let count = count.display();
+    super::transfers::hook(
+        &script,
+        &format!("echo x >> {count}; [ $(wc -l < {count}) = {k} ] && {{ {dies}; }}; exec {real} \"$@\""),
+    );
+    shop.config.transfer.program = script;
+    shop.config.transfer.environment.insert("PATH".into(), "/usr/bin:/bin".into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_at_any_transfer_ends_in_one_commit() {
+    for took_effect in [false, true] {
+        // The fetch and the push of an undisturbed run.
+        for k in [1, 2] {
+            let remote = remote();
+            let folder = tempfile::tempdir().unwrap();
+            let mut shop = Shop::rolled_back(&remote);
+            dies_at(&mut shop, folder.path(), k, took_effect);
+            let lane = shop.run();
+            let status = shop.stands("Pushed", "WaitingForEngine").await;
+            lane.end().await;
+            let calls = std::fs::read_to_string(folder.path().join("count")).unwrap().lines().count();
+            assert!(calls > 2, "nothing was made again: {calls} transfers");
+            let [commit] = Shop::reverts(&remote).try_into().unwrap();
+            assert_eq!(status["commit"], commit.id.to_string(), "call {k}, took effect: {took_effect}");
+        }
+    }
+}

@@ -15,3 +15,4 @@ mod gate;
 mod lies;
 mod play;
 mod reader;
+mod story;

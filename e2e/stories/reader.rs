@@ -91,13 +91,13 @@ const NONSENSE: &[(&str, &[(&str, &str)], &str)] = &[
     ("prose", &[("a.yaml", "Once upon a time: there: was")], "a.yaml is not YAML"),
     ("a list", &[("a.yaml", "- 1\n- [2]\n")], "no Rollout was found"),
     ("numbers", &[("a.yaml", "kind: 7\n---\n8\n---\n~\n")], "no Rollout was found"),
-    ("only a kind", &[("a.yaml", "kind: Rollout\n")], "Rollout"),
-    ("metadata is a number", &[("a.yaml", "kind: Rollout\nmetadata: 7\nspec: 8\n")], "Rollout"),
+    ("only a kind", &[("a.yaml", "kind: Rollout\n")], "metadata.name"),
+    ("metadata is a number", &[("a.yaml", "kind: Rollout\nmetadata: 7\nspec: 8\n")], "metadata.name"),
     (
         "metadata is a list",
         &[(
             "a.yaml",
-            "kind: Rollout\nmetadata: [a]\nspec: {template: {spec: {containers: [{image: 'a:1'}]}}}\n",
+            "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: [a]\nspec: {template: {spec: {containers: [{image: 'a:1'}]}}}\n",
         )],
         "metadata",
     ),
@@ -113,7 +113,7 @@ const NONSENSE: &[(&str, &[(&str, &str)], &str)] = &[
         "no tag",
         &[(
             "a.yaml",
-            "kind: Rollout\nmetadata: {name: a}\nspec: {template: {spec: {containers: [{image: 'host:5000/a'}]}}}\n",
+            "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: a}\nspec: {template: {spec: {containers: [{image: 'host:5000/a'}]}}}\n",
         )],
         "no image with a tag",
     ),
@@ -147,6 +147,10 @@ fn nonsense_is_answered_with_a_sentence_and_exit_status_2() {
     let path = folder.path().join("folders");
     std::fs::create_dir_all(path.join("a.yaml")).unwrap();
     refuses(&path, "a.yaml");
+    let path = folder.path().join("depth");
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("a.yaml"), "[".repeat(100_000)).unwrap();
+    refuses(&path, "a.yaml");
     let path = folder.path().join("bytes");
     std::fs::create_dir(&path).unwrap();
     std::fs::write(path.join("a.yaml"), [0xff, 0xfe, 0x00, 0x9f]).unwrap();
@@ -156,34 +160,66 @@ fn nonsense_is_answered_with_a_sentence_and_exit_status_2() {
 /// What a small change to good manifests makes of them.
 #[test]
 fn manifests_that_cannot_be_played_are_refused_with_the_reason() {
+    let istio =
+        "      trafficRouting:\n        istio: {virtualService: {name: checkout-routes, routes: [web]}}\n";
     let changes = [
         ("rollout.yml", "canary:\n", "blueGreen:\n", "spec.strategy"),
         ("rollout.yml", "duration: 45s", "duration: soon", "spec.strategy.canary.steps[1].pause"),
-        ("rollout.yml", "{pause: {duration: 1m}}", "{pause: {}}", "promote"),
-        (
-            "rollout.yml",
-            "      trafficRouting:\n        istio: {virtualService: {name: checkout-routes, routes: [web]}}\n",
-            "",
-            "no traffic routing",
-        ),
+        ("rollout.yml", "{pause: {duration: 1m}}", "{pause: {}}", "steps[5].pause has no duration"),
+        ("rollout.yml", istio, "", "trafficRouting"),
+        ("rollout.yml", "replicas: 6", "replicas: 0", "spec.replicas"),
         ("rollout.yml", "name: checkout-routes, routes", "name: checkout-paths, routes", "checkout-paths"),
         ("rollout.yml", "templateName: latency", "templateName: latencies", "latencies"),
-        ("rollout.yml", "namespace: payments", "namespace: Payments!", "namespace"),
-        ("routes.yaml", "- name: web", "- name: site", "web"),
+        ("rollout.yml", "namespace: payments", "namespace: Payments!", "metadata.namespace"),
+        ("routes.yaml", "- name: web", "- name: site", "no http route named `web`"),
+        ("latency.yaml", "      prometheus:\n", "      wavefront:\n", "p99"),
     ];
     for (file, from, to, expected) in changes {
-        let folder = tempfile::tempdir().unwrap();
-        for entry in std::fs::read_dir(manifests()).unwrap() {
-            let entry = entry.unwrap();
-            let mut text = std::fs::read_to_string(entry.path()).unwrap();
-            if entry.file_name() == file {
-                assert!(text.contains(from), "{from}");
-                text = text.replacen(from, to, 1);
-            }
-            std::fs::write(folder.path().join(entry.file_name()), text).unwrap();
-        }
+        let folder = changed(file, from, to);
         refuses(folder.path(), expected);
     }
+}
+
+/// The manifests with one passage of one file changed.
+fn changed(file: &str, from: &str, to: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(manifests()).unwrap() {
+        let entry = entry.unwrap();
+        let mut text = std::fs::read_to_string(entry.path()).unwrap();
+        if entry.file_name() == file {
+            assert!(text.contains(from), "{from}");
+            text = text.replacen(from, to, 1);
+        }
+        std::fs::write(folder.path().join(entry.file_name()), text).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn each_channel_that_the_reader_subscribed_gets_one_message() {
+    let annotations =
+        "annotations: {notifications.argoproj.io/subscribe.on-rollout-aborted.slack: sre;payments}";
+    let folder = changed("rollout.yml", "labels: {team: payments}", annotations);
+    let cast = Cast::read(folder.path(), Scenario::BadMetric).unwrap();
+    let seen = Play { cast, ..Play::of(Scenario::BadMetric) }.run();
+    assert_eq!(seen.wrong, Vec::<String>::new());
+    let mut channels: Vec<_> = seen.slack.messages().into_iter().map(|message| message.channel).collect();
+    channels.sort();
+    assert_eq!(channels, ["payments", "sre"]);
+}
+
+/// No number is bad under these conditions, so the bad version gets through, and the program does not call that a
+/// success.
+#[test]
+fn a_story_that_ends_wrong_is_exit_status_1() {
+    let folder = changed("latency.yaml", "failureCondition: len(result) > 0 && result[0] >= 300", "");
+    let text = std::fs::read_to_string(folder.path().join("latency.yaml")).unwrap();
+    let text = text.replace("len(result) > 0 && result[0] < 300", "len(result) >= 0");
+    std::fs::write(folder.path().join("latency.yaml"), text).unwrap();
+    let output = demo(&["--speed", "500", "-f", folder.path().to_str().unwrap()]);
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("The story went wrong:\n  - the story waited in vain for its ending\n"), "{said}");
 }
 
 fn refuses(folder: &Path, expected: &str) {

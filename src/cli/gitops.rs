@@ -39,8 +39,8 @@ pub struct Args {
     /// Limit of one fetch or push.
     #[arg(long, default_value = "1m", value_parser = go_duration)]
     transfer_timeout: Duration,
-    /// The most bytes that one fetch may receive.
-    #[arg(long, default_value_t = 512 * 1024 * 1024)]
+    /// The most bytes that one fetch may receive. The clones together take up to four times as much.
+    #[arg(long, default_value_t = gitops::transfer::MAX_FETCH_BYTES)]
     max_fetch_bytes: u64,
     /// The system's certificate authorities, where they are not where OpenSSL looks.
     #[arg(long, env = "SSL_CERT_FILE", hide = true)]
@@ -92,7 +92,7 @@ async fn serve(args: &Args) -> Result<(), Error> {
     let stop = shutdown.clone();
     servers.spawn(async move {
         asked_to_stop().await;
-        tracing::info!("asked to stop: the Lease is given back");
+        tracing::info!("Asked to stop: transfers are ended and the Lease is given back");
         stop.cancel();
         Ok(())
     });

@@ -90,3 +90,28 @@ fn end_with_the_parent(mut input: BufReader<Stdin>) {
     while let Ok(1..) = input.read(&mut byte) {}
     std::process::exit(1);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_repeats_the_credential_is_known_by_its_forms() {
+        let token = Credential::Token { username: "bot".into(), password: "t0ken-t0ken".into() };
+        for said in ["you sent t0ken-t0ken", "dDBrZW4tdDBrZW4=", "Basic Ym90OnQwa2VuLXQwa2Vu"] {
+            assert!(gives_away(said, &token), "{said}");
+        }
+        assert!(
+            !gives_away("you sent bot", &token) && !gives_away("you sent t0ken-t0ken", &Credential::None)
+        );
+        let key = Credential::Key {
+            identity: "k".into(),
+            passphrase: Some("correct horse".into()),
+            known_hosts: String::new(),
+        };
+        assert!(gives_away("correct horse", &key));
+        // A letter is in every answer.
+        let short = Credential::Token { username: "bot".into(), password: "t".into() };
+        assert!(!gives_away("tried", &short));
+    }
+}

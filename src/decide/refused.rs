@@ -30,8 +30,9 @@ pub(super) fn step(observed: &Observed, error: &SpecError, now: Timestamp) -> Pl
         new.aborted_at = Some(whole_second(now));
     }
     let exposure = Exposure::of(observed);
+    // A Service without a hash reaches every version.
     let leads_to_stable =
-        exposure.leads_to(Side::Canary).is_none_or(|hash| memory.stable.as_ref() == Some(hash));
+        exposure.leads_to(Side::Canary).is_some_and(|hash| memory.stable.as_ref() == Some(hash));
     plan.report.live = exposure.canary;
     if new.abort && memory.stable.is_some() && !leads_to_stable {
         let service = observed.virtual_service.as_ref();

@@ -33,7 +33,11 @@ pub(super) fn limits(facts: &Facts<'_>, course: &Course) -> Limits {
 fn ceiling(facts: &Facts<'_>, course: &Course) -> (Weight, ShedReason) {
     let foreign = (Weight::FULL, ShedReason::AboveCeiling);
     // Both sides without a hash lead to the same pods; a canary side that leads to stable pods exposes nobody.
-    let Some(carried) = facts.exposure.leads_to(Side::Canary) else { return foreign };
+    let Some(carried) = facts.exposure.leads_to(Side::Canary) else {
+        // A Service without a hash reaches every version, a rejected one too.
+        let is_rejected = course.stage == Stage::Aborted && course.memory.stable.is_some();
+        return if is_rejected { (Weight::ZERO, ShedReason::Rejected) } else { foreign };
+    };
     if course.memory.stable.is_none() || course.memory.stable.as_ref() == Some(carried) {
         return foreign;
     }

@@ -17,7 +17,7 @@ use super::{
     status, trouble,
 };
 use crate::{
-    api::serin::{Phase, SecretReference, SelfHeal, SelfHealPolicy, SelfHealStatus},
+    api::serin::{GitLocation, Phase, SecretReference, SelfHeal, SelfHealPolicy, SelfHealStatus},
     clock::Clock,
 };
 
@@ -67,7 +67,7 @@ pub async fn pass(workshop: &Workshop, key: &Key, pause: &mut Pause) -> Result<A
         Found::Read(intent) => intent,
     };
     let written = intent.status.clone().unwrap_or_default();
-    let mut work = Work { workshop, key, written, intent: &intent, policy_name: String::new(), asked: false };
+    let mut work = Work { workshop, key, written, intent: &intent, policy_name: String::new(), place: None };
     match work.written.phase {
         Some(phase) if phase.is_final() => Ok(Again::OnChange),
         Some(Phase::Pushed) => {
@@ -87,8 +87,14 @@ struct Work<'a> {
     written: SelfHealStatus,
     /// The policy that decides; empty until one is found.
     policy_name: String,
-    /// Whether Git was asked in this pass. What blocks a revert before that is heard of when it changes.
-    asked: bool,
+    /// Where in Git it is done, once that is being asked in this pass. What blocks a revert before that is heard of when
+    /// it changes.
+    place: Option<GitLocation>,
+}
+
+/// A text that says something.
+fn some(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// What a try on the branch came to.
@@ -129,26 +135,35 @@ impl<'a> Work<'a> {
             }
             (Phase::Blocked, "RateLimited") => Again::After(Duration::from_mins(5)),
             (Phase::Pending, _) => Again::BackOff,
-            (Phase::Blocked, _) if self.asked => Again::Seldom,
+            (Phase::Blocked, _) if self.place.is_some() => Again::Seldom,
             (Phase::NoPolicy | Phase::DryRun | Phase::PullRequestOpen | Phase::Blocked, _)
             | (Phase::Synced | Phase::Superseded | Phase::NotNeeded, _) => Again::OnChange,
         })
     }
 
+    /// Tells a change. What a person has to act on is a warning; the rest goes on by itself.
     fn log(&self, status: &SelfHealStatus) {
         let (namespace, name) = self.key;
         let phase: &str = status.phase.map_or("", Into::into);
-        tracing::info!(
-            self_heal.namespace = namespace,
-            self_heal.name = name,
-            self_heal.phase = phase,
-            self_heal.reason = status.reason,
-            self_heal.attempts = status.attempts,
-            rollout.name = self.intent.spec.rollout_ref.name,
-            git.commit = status.commit,
-            "Revert `{namespace}/{name}` is {phase}: {}",
-            status.message
-        );
+        macro_rules! tell {
+            ($level:ident) => {
+                tracing::$level!(
+                    self_heal.namespace = namespace,
+                    self_heal.name = name,
+                    self_heal.phase = phase,
+                    self_heal.reason = status.reason,
+                    self_heal.attempts = status.attempts,
+                    rollout.name = self.intent.spec.rollout_ref.name,
+                    policy.name = some(&status.policy),
+                    git.url = self.place.as_ref().map(|place| place.url.as_str()),
+                    git.branch = self.place.as_ref().map(|place| place.branch.as_str()),
+                    git.commit = some(&status.commit),
+                    "Revert `{namespace}/{name}` is {phase}: {}",
+                    status.message
+                )
+            };
+        }
+        if status.phase == Some(Phase::Blocked) { tell!(warn) } else { tell!(info) }
     }
 
     fn situation<'s>(
@@ -187,7 +202,7 @@ impl<'a> Work<'a> {
         if matches!(self.written.phase, None | Some(Phase::NoPolicy)) {
             self.stand(Standing::new(Phase::Working, "AskingGit", "the branch is being looked at")).await?;
         }
-        self.asked = true;
+        self.place = Some(case.policy.git.clone());
         let workshop = self.workshop;
         let lane = workshop.lanes.enter(&case.policy.git).await;
         for race in 0..MAX_RACES {

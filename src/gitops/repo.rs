@@ -10,24 +10,21 @@ use std::{
 use git2::{Repository, RepositoryInitOptions};
 use sha2::{Digest, Sha256};
 
-use super::transfer::HOME_PREFIX;
-
-/// The most that all clones together take, in bytes, before the ones that were not used for longest are thrown away;
-/// and the most that one may take before it begins anew: each fetch adds to it and nothing packs it. Half of the
-/// volume that `deploy/` gives; a fetch may take a quarter of it.
-const MAX_BYTES: u64 = 1024 * 1024 * 1024;
+use super::transfer::{HOME_PREFIX, MAX_FETCH_BYTES};
 
 /// The folder of all clones, for instance an emptyDir.
 #[derive(Clone, Debug)]
 pub struct Clones {
     root: PathBuf,
+    /// The most that all clones together take, in bytes, before the ones that were not used for longest are thrown
+    /// away. One that takes half of it begins anew: each fetch adds to a clone and nothing packs it.
     most_bytes: u64,
 }
 
 impl Clones {
     /// Clones below `root`, which is made when the first is needed.
     pub fn below(root: PathBuf) -> Self {
-        Self { root, most_bytes: MAX_BYTES }
+        Self { root, most_bytes: 4 * MAX_FETCH_BYTES }
     }
 
     /// The same clones, with another bound on their size in bytes.

@@ -27,6 +27,10 @@ use crate::clock;
 /// An answer is one short line; a program that says more is not ours.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 
+/// The most bytes that one fetch may receive, where nothing else is said. The last commits of a repository for manifests
+/// have a few MiB; of one with a product's sources, 100. All clones together may take four times as much.
+pub const MAX_FETCH_BYTES: u64 = 256 * 1024 * 1024;
+
 /// Home folders of children are called so; one that a crash left is removed at the next start.
 pub(super) const HOME_PREFIX: &str = "transfer-";
 
@@ -57,8 +61,7 @@ impl Transfer {
             arguments: vec!["git-transfer".into()],
             environment: BTreeMap::new(),
             limit: Duration::from_mins(1),
-            // The last commits of a repository for manifests have a few MiB; of one with a product's sources, 100.
-            most_bytes: 512 * 1024 * 1024,
+            most_bytes: MAX_FETCH_BYTES,
         }
     }
 }
@@ -306,6 +309,9 @@ async fn converse(child: &mut Child, order: &[u8]) -> Result<Answer, Failure> {
     let mut answer = vec![];
     stdout.take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await.map_err(broken)?;
     drop(stdin);
+    if answer.is_empty() {
+        return Err(Failure::Process("it ended without an answer".into()));
+    }
     serde_json::from_slice(&answer).map_err(|e| Failure::Process(format!("the answer is not readable: {e}")))
 }
 

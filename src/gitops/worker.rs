@@ -79,7 +79,7 @@ pub async fn run(
     config: Config,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let clones = Clones::below(config.clones.clone());
+    let clones = Clones::below(config.clones.clone()).bounded(config.transfer.most_bytes.saturating_mul(4));
     clones.prepare().map_err(|e| Error::Folder(config.clones.clone(), e))?;
     let workshop = Arc::new(Workshop {
         cluster: Cluster::new(client.clone(), clock),
@@ -91,6 +91,10 @@ pub async fn run(
         },
         poll: config.poll,
     });
+    tracing::info!(
+        namespace = config.namespace.as_deref().unwrap_or("all"), clones = %config.clones.display(),
+        "Ready to revert in Git, in namespaces: {}", config.namespace.as_deref().unwrap_or("all")
+    );
     let (send, mut news) = mpsc::unbounded_channel();
     let mut watches = JoinSet::new();
     for kind in [Kind::SelfHeal, Kind::Policy] {
@@ -298,6 +302,14 @@ impl Queue {
         };
         let due = wait
             .map(|wait| now.saturating_add(SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX)));
+        tracing::debug!(
+            self_heal.namespace = key.0,
+            self_heal.name = key.1,
+            wait_ms = wait.map(|wait| wait.as_millis()),
+            "The pass over `{}/{}` ended",
+            key.0,
+            key.1
+        );
         // What was heard meanwhile makes it due earlier.
         let due = due.map(|due| due.unwrap_or(Timestamp::MAX));
         place.due = place.due.into_iter().chain(due).min();

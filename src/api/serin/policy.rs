@@ -57,16 +57,20 @@ pub struct SelfHealPolicySpec {
 #[serde(rename_all = "camelCase")]
 pub struct GitLocation {
     /// Address, for instance `https://git.example/shop/deploy.git` or `ssh://git@git.example/shop/deploy.git`. No
-    /// user name with a password in it: credentials come from `secretRef`.
+    /// token or password in it: credentials come from `secretRef`.
     #[schemars(length(min = 1, max = 2048))]
     pub url: String,
     /// Branch, for instance `main`.
     #[schemars(length(min = 1, max = 255))]
     pub branch: String,
-    /// Secret of this namespace with the credential. Needed for everything but a public or local repository.
+    /// Secret of this namespace with the credential. Over `https://`: `password`, an access token, and `username`
+    /// (default: `git`). Over `ssh://`: `identity`, the private key; `known_hosts`, the keys of the server; and
+    /// `password`, the passphrase of the key if it has one. serin may read it once a RoleBinding of this namespace says
+    /// so. Absent: a public repository, which can be read and not pushed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretReference>,
-    /// Secret of this namespace with the certificate authority of the server, key `ca.crt`. Absent: the system's.
+    /// Secret of this namespace with the certificate authority of an `https://` server, key `ca.crt`, as PEM. Then no
+    /// other is trusted. Absent: the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretReference>,
 }

@@ -220,6 +220,12 @@ fn in_kustomization(file: &Node, wanted: &Wanted, name: Option<&str>) -> Result<
         [one] => one,
         [_, _, ..] => return Err(Refusal::Ambiguous(what)),
     };
+    let form = || Refusal::FormDiffers(wanted.container.clone());
+    // A suffix is part of the tag that reaches the cluster and stands nowhere in `newTag`.
+    if below(entry, at, "tagSuffix")?.is_some() {
+        return Err(form());
+    }
+    let own = below(entry, at, "name")?.and_then(Node::text);
     let parts = [
         ("newName", Some(bad.repository), Some(good.repository)),
         ("newTag", bad.tag, good.tag),
@@ -227,18 +233,19 @@ fn in_kustomization(file: &Node, wanted: &Wanted, name: Option<&str>) -> Result<
     ];
     let mut places = vec![];
     for (key, bad, good) in parts {
-        match (bad, good) {
-            (Some(bad), Some(good)) if bad != good => {
+        match (below(entry, at, key)?, bad, good) {
+            // Also where the two versions agree: what holds neither is a third value.
+            (Some(node), Some(bad), Some(good)) => {
                 let pointer = format!("{at}/{key}");
-                let node = below(entry, at, key)?;
-                let node = node.ok_or_else(|| Refusal::FormDiffers(wanted.container.clone()))?;
                 let scalar = scalar(node, &pointer)?;
                 let container = wanted.container.clone();
                 places.push(Place { container, pointer, scalar, bad: bad.into(), good: good.into() });
             }
-            (Some(_), Some(_)) | (None, None) => {}
-            (Some(_), None) | (None, Some(_)) => {
-                return Err(Refusal::FormDiffers(wanted.container.clone()));
+            // The name is the entry's own, and the same tag or digest may stand in the manifest.
+            (None, Some(bad), Some(good)) if bad == good && (key != "newName" || own == Some(bad)) => {}
+            (None, None, None) => {}
+            (_, Some(_), None) | (_, None, Some(_)) | (None, Some(_), Some(_)) | (Some(_), None, None) => {
+                return Err(form());
             }
         }
     }

@@ -290,7 +290,36 @@ fn a_kustomization_has_its_tag_restored() {
     let outcome = kustomize(named, Some("placeholder"), "r.example:5000/app:1.20", "r.example:5000/app:1.10");
     let Outcome::Edited { bytes, .. } = outcome else { panic!("{outcome:?}") };
     assert_eq!(String::from_utf8(bytes).unwrap(), named.replace("1.20", "1.10"));
-    assert_eq!(kustomize(named, Some("placeholder"), "r:1.30", "r:1.20"), Outcome::AlreadyGood);
+    let back = kustomize(named, Some("placeholder"), "r.example:5000/app:1.30", "r.example:5000/app:1.20");
+    assert_eq!(back, Outcome::AlreadyGood);
+    let moved = "images:\n  - name: app\n    newName: new.example/app\n    newTag: v2\n";
+    let Outcome::Edited { bytes, .. } = kustomize(moved, None, "new.example/app:v2", "old.example/app:v1")
+    else {
+        panic!("not edited");
+    };
+    let expected = moved.replace("new.example", "old.example").replace("v2", "v1");
+    assert_eq!(String::from_utf8(bytes).unwrap(), expected);
+    let pinned = "images:\n  - name: app\n    digest: sha256:bb\n";
+    let Outcome::Edited { bytes, .. } = kustomize(pinned, None, "app@sha256:bb", "app@sha256:aa") else {
+        panic!("not edited");
+    };
+    assert_eq!(String::from_utf8(bytes).unwrap(), pinned.replace("bb", "aa"));
+}
+
+#[test]
+fn a_kustomization_that_makes_something_else_of_the_image_is_not_edited() {
+    // The tag is the failed one, but of another repository: restoring it would make a third image.
+    let elsewhere = "images:\n  - name: app\n    newName: mirror.example/app\n    newTag: v2\n";
+    let third = Outcome::ThirdValue { container: "app".into(), found: "mirror.example/app".into() };
+    assert_eq!(kustomize(elsewhere, Some("app"), "app:v2", "app:v1"), third);
+    let form = Outcome::Refused(Refusal::FormDiffers("app".into()));
+    for text in [
+        "images:\n  - name: placeholder\n    newTag: v2\n",
+        "images:\n  - name: placeholder\n    newName: app\n    newTag: v2\n    digest: sha256:aa\n",
+        "images:\n  - name: placeholder\n    newName: app\n    newTag: v2\n    tagSuffix: -debug\n",
+    ] {
+        assert_eq!(kustomize(text, Some("placeholder"), "app:v2", "app:v1"), form, "{text}");
+    }
 }
 
 #[test]

@@ -172,19 +172,33 @@ impl Event {
         }
     }
 
+    /// What may keep a measurement from being made or booked in time.
+    pub fn breaks_time(&self) -> bool {
+        matches!(
+            self,
+            Self::Refuse { .. }
+                | Self::Lose { .. }
+                | Self::Crash { .. }
+                | Self::Silence(..)
+                | Self::Clock(_)
+                | Self::Odd(_)
+                | Self::Metrics(Mood::Outage | Mood::Refused | Mood::NoData)
+        )
+    }
+
     /// Somebody else's doing that may cost requests whatever the controller does.
     pub fn breaks_serving(&self) -> bool {
-        match self {
+        matches!(
+            self,
             Self::ScaleSet(..)
-            | Self::DeleteSet(_)
-            | Self::Select(..)
-            | Self::Weights(_)
-            | Self::Odd(_)
-            | Self::Replicas(_)
-            | Self::Clock(_)
-            | Self::Pods(_, Pods::Crashing) => true,
-            _ => false,
-        }
+                | Self::DeleteSet(_)
+                | Self::Select(..)
+                | Self::Weights(_)
+                | Self::Odd(_)
+                | Self::Replicas(_)
+                | Self::Clock(_)
+                | Self::Pods(_, Pods::Crashing)
+        )
     }
 }
 

@@ -51,7 +51,7 @@ pub struct Played {
     pub cover: Cover,
     /// Virtual time from the first version to the end.
     pub lasted: SignedDuration,
-    /// Every write that reached the API server, one line each.
+    /// Every write that reached the API server, one line each; told only where a law was broken.
     pub story: Vec<String>,
 }
 
@@ -97,6 +97,7 @@ fn whole(script: &Script, tamper: Option<Box<dyn Tamper + Send>>, at: &Mutex<Tim
     stage.start = stage.world.now();
     stage.events = script.events.clone().into();
     stage.is_calm = !script.events.iter().any(|timed| timed.event.breaks_serving());
+    stage.oracle.is_punctual = !script.events.iter().any(|timed| timed.event.breaks_time());
     while stage.violations() == 0 && stage.step(None) {
         *at.lock().unwrap_or_else(PoisonError::into_inner) = stage.world.now();
     }
@@ -104,7 +105,9 @@ fn whole(script: &Script, tamper: Option<Box<dyn Tamper + Send>>, at: &Mutex<Tim
         stage.peace();
     }
     let lasted = stage.world.now().duration_since(stage.start);
-    Played { violations: stage.all_violations(), story: stage.story(), cover: stage.cover, lasted }
+    let violations = stage.all_violations();
+    let story = if violations.is_empty() { vec![] } else { stage.story() };
+    Played { violations, story, cover: stage.cover, lasted }
 }
 
 impl Stage {

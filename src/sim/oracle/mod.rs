@@ -160,6 +160,8 @@ pub struct Oracle {
     reasserts: Vec<Timestamp>,
     /// Steps of the present update that a person skipped.
     skipped: BTreeSet<usize>,
+    /// Nothing in the schedule keeps measurements from being made in time.
+    pub is_punctual: bool,
     pub violations: Vec<Violation>,
 }
 
@@ -205,6 +207,7 @@ impl Oracle {
             is_lowered: false,
             reasserts: vec![],
             skipped: BTreeSet::new(),
+            is_punctual: false,
             violations: vec![],
         }
     }
@@ -274,14 +277,19 @@ impl Oracle {
     }
 
     fn judge(&mut self, kind: Resource, write: &Write<'_>) {
-        match kind {
-            Resource::VirtualServices if write.at.name == self.names.virtual_service => self.weights(write),
-            Resource::Services => self.switched(write),
-            Resource::ReplicaSets => self.sized(write),
-            Resource::Rollouts if write.at.name == self.key.name => self.remembered(write),
-            Resource::AnalysisRuns => self.run(write),
-            Resource::SelfHeals => self.reverted(write),
-            _ => {}
+        let name = &write.at.name;
+        if kind == Resource::VirtualServices && *name == self.names.virtual_service {
+            self.weights(write);
+        } else if kind == Resource::Services {
+            self.switched(write);
+        } else if kind == Resource::ReplicaSets {
+            self.sized(write);
+        } else if kind == Resource::Rollouts && *name == self.key.name {
+            self.remembered(write);
+        } else if kind == Resource::AnalysisRuns {
+            self.run(write);
+        } else if kind == Resource::SelfHeals {
+            self.reverted(write);
         }
     }
 

@@ -187,6 +187,7 @@ impl Oracle {
         if let Some(before) = write.before {
             self.small(before, after, &write.at.name);
         }
+        self.punctual(after, &write.at.name);
         let is_done = new.phase == "Successful" && old.as_ref().is_some_and(|old| old.phase != "Successful");
         if is_done && !new.is_terminated && new.counts.values().any(|(good, _)| *good == 0) {
             let detail = format!("{} is Successful by {:?}", write.at.name, new.counts);
@@ -197,6 +198,25 @@ impl Oracle {
             && old.phase != new.phase
         {
             self.broken(Law::I18, format!("{} from {} to {}", write.at.name, old.phase, new.phase));
+        }
+    }
+
+    /// Each measurement begins an interval after the one before it has ended, and not much later.
+    fn punctual(&mut self, run: &Value, name: &str) {
+        let interval = view::text(run, "/spec/metrics/0/interval").trim_end_matches('s').parse::<i64>().ok();
+        let results = run.pointer("/status/metricResults/0/measurements").and_then(Value::as_array);
+        let (Some(interval), Some(results)) = (interval, results) else { return };
+        let time = |one: &Value, field: &str| view::text(one, field).parse::<jiff::Timestamp>().ok();
+        let gap = |pair: &[Value]| match pair {
+            [one, next] => {
+                Some(time(next, "/startedAt")?.duration_since(time(one, "/finishedAt")?).as_secs())
+            }
+            _ => None,
+        };
+        // Times have second resolution; a busy controller may take another one.
+        let late = results.windows(2).filter_map(gap).find(|gap| *gap > interval + 2 || *gap < interval - 1);
+        if let (true, Some(gap)) = (self.is_punctual, late) {
+            self.broken(Law::I10, format!("{name} measured after {gap} s instead of {interval}"));
         }
     }
 

@@ -31,12 +31,9 @@ impl Oracle {
             }
         }
         let is_fenced = has_version(&write.logged.body);
-        if new.canary > old.canary || new.stable > old.stable && !is_fenced && new.canary >= old.canary {
-            if !is_fenced {
-                let detail =
-                    format!("canary from {} to {} without a resourceVersion", old.canary, new.canary);
-                self.broken(Law::I11, detail);
-            }
+        if new.canary > old.canary && !is_fenced {
+            let detail = format!("canary from {} to {} without a resourceVersion", old.canary, new.canary);
+            self.broken(Law::I11, detail);
         }
         if new.canary > old.canary {
             self.raised(old, new);

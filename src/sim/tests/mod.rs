@@ -1,6 +1,7 @@
 //! Stories on the embedded world: through door 1, and the whole controller through door 2.
 
 mod fixture;
+mod net;
 mod outage;
 mod selectors;
 mod story;

@@ -67,3 +67,23 @@ fn a_superseding_version_waits_for_the_mesh_also_where_the_service_selects_every
     let moved = shop.seen.iter().find(|(at, _, hash, _)| *at >= gone && !hash.is_empty()).unwrap();
     assert!(moved.0 - gone >= 10, "moved at {}, gone at {gone}: {:?}", moved.0, shop.seen);
 }
+
+#[test]
+fn an_abort_cuts_first_also_where_the_service_selects_every_version() {
+    let mut shop = Shop::open(Box::new(|_, _, _| number(0.01)));
+    shop.run(30);
+    shop.apply_image("v1.2.0");
+    shop.run(200);
+    assert_eq!(shop.weights(), [0, 10, 20]);
+    apply_services(&mut shop);
+    shop.patch(
+        "argoproj.io/v1alpha1",
+        "rollouts/myapp/status",
+        Body::Merge(json!({"status": {"abort": true}})),
+    );
+    let before = shop.world.log().len();
+    shop.settle();
+    let asked = shop.world.log().skip(before).find(|logged| logged.point.actor == "controller").unwrap();
+    assert_eq!(asked.point.resource, "virtualservices", "{asked:?}");
+    assert_eq!(shop.weights(), [0, 10, 20, 0]);
+}
