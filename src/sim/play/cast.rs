@@ -68,48 +68,6 @@ const BAD_PODS: &str = "  mode: Push\n  on: [MetricFailed, ProgressDeadline]\n";
 /// Where objects without a namespace go.
 pub const NAMESPACE: &str = "shop";
 
-/// What a folder of manifests holds.
-#[derive(Default)]
-struct Found {
-    /// Each with the place of its file.
-    rollouts: Vec<(usize, Value)>,
-    has_policy: bool,
-    /// Names of Services.
-    services: Vec<String>,
-    objects: Vec<Value>,
-}
-
-impl Found {
-    fn read(files: &[(String, String)]) -> Result<Self, CastError> {
-        let mut found = Self::default();
-        for (index, (path, text)) in files.iter().enumerate() {
-            for object in documents(path, text)? {
-                found.objects.push(object.clone());
-                match object["kind"].as_str() {
-                    Some("Rollout") => found.rollouts.push((index, object)),
-                    Some("SelfHealPolicy") => found.has_policy = true,
-                    Some("Service") => {
-                        found
-                            .services
-                            .push(object["metadata"]["name"].as_str().unwrap_or_default().to_owned());
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Ok(found)
-    }
-}
-
-fn the_one(mut rollouts: Vec<(usize, Value)>) -> Result<(usize, Value), CastError> {
-    if rollouts.len() > 1 {
-        let names =
-            rollouts.iter().map(|(_, object)| object["metadata"]["name"].as_str().unwrap_or("?").to_owned());
-        return Err(CastError::ManyRollouts(names.collect::<Vec<_>>().join(", ")));
-    }
-    rollouts.pop().ok_or(CastError::NoRollout)
-}
-
 impl Cast {
     /// The shop of the README, as far as this scenario needs it otherwise.
     ///
@@ -149,24 +107,12 @@ impl Cast {
     }
 
     fn of(mut files: Vec<(String, String)>, scenario: Scenario) -> Result<Self, CastError> {
-        let Found { rollouts, has_policy, services, objects } = Found::read(&files)?;
-        let (index, mut object) = the_one(rollouts)?;
-        check::identity(&object).map_err(CastError::Refused)?;
-        if object["metadata"].get("namespace").is_none() {
-            object["metadata"]["namespace"] = NAMESPACE.into();
-        }
+        let Found { index, rollout: object, objects } = Found::among(&files)?;
         let old_image = image(&object).ok_or(CastError::NoImage)?;
         let new_image = next(&old_image, 2).ok_or(CastError::NoImage)?;
         let fixed_image = next(&new_image, 1).ok_or(CastError::NoImage)?;
         let parsed = rollout::parse(object);
-        match &parsed.rollout.spec {
-            Err(error) => return Err(CastError::Refused(error.to_string())),
-            Ok(spec) if scenario == Scenario::BadPods && !spec.progress_deadline_abort => {
-                let why = "bad-pods needs `progressDeadlineAbort: true` in the Rollout's spec";
-                return Err(CastError::Refused(why.to_owned()));
-            }
-            Ok(_) => {}
-        }
+        suits(&parsed, scenario)?;
         let halfway = parsed.rollout.spec.as_ref().map_or(0, |spec| halfway(&spec.steps));
         let traffic = parsed
             .rollout
@@ -179,19 +125,21 @@ impl Cast {
         files.swap(0, index);
         let path = files.first().map(|(path, _)| path.clone()).ok_or(CastError::NoRollout)?;
         let rollout = parsed.rollout.key.clone();
+        let has = |kind: &str, name: Option<&str>| {
+            let is_meant = |object: &&Value| {
+                object["kind"] == kind && name.is_none_or(|name| object["metadata"]["name"] == name)
+            };
+            objects.iter().any(|object| is_meant(&object))
+        };
         for name in [&traffic.services.stable, &traffic.services.canary] {
-            if !services.contains(name) {
-                files.push((
-                    format!("manifests/service-{name}.yaml"),
-                    service(name, &parsed, &rollout.namespace),
-                ));
+            if !has("Service", Some(name)) {
+                let text = service(name, &parsed, &rollout.namespace);
+                files.push((format!("manifests/service-{name}.yaml"), text));
             }
         }
-        if !has_policy {
-            files.push((
-                "manifests/self-heal-policy.yaml".to_owned(),
-                policy(&path, &rollout.namespace, scenario),
-            ));
+        if !has("SelfHealPolicy", None) {
+            let text = policy(&path, &rollout.namespace, scenario);
+            files.push(("manifests/self-heal-policy.yaml".to_owned(), text));
         }
         Ok(Self {
             files,
@@ -217,6 +165,52 @@ impl Cast {
     /// Tag of the version before and after.
     pub fn versions(&self) -> (&str, &str) {
         (tag(&self.old_image), tag(&self.new_image))
+    }
+}
+
+/// What the files hold.
+struct Found {
+    /// Of the file with the Rollout.
+    index: usize,
+    rollout: Value,
+    objects: Vec<Value>,
+}
+
+impl Found {
+    fn among(files: &[(String, String)]) -> Result<Self, CastError> {
+        let mut rollouts: Vec<(usize, Value)> = vec![];
+        let mut objects = vec![];
+        for (index, (path, text)) in files.iter().enumerate() {
+            for object in documents(path, text)? {
+                if object["kind"] == "Rollout" {
+                    rollouts.push((index, object.clone()));
+                }
+                objects.push(object);
+            }
+        }
+        if rollouts.len() > 1 {
+            let name = |object: &Value| object["metadata"]["name"].as_str().unwrap_or("?").to_owned();
+            let names: Vec<String> = rollouts.iter().map(|(_, object)| name(object)).collect();
+            return Err(CastError::ManyRollouts(names.join(", ")));
+        }
+        let (index, mut rollout) = rollouts.pop().ok_or(CastError::NoRollout)?;
+        check::identity(&rollout).map_err(CastError::Refused)?;
+        if rollout["metadata"].get("namespace").is_none() {
+            rollout["metadata"]["namespace"] = NAMESPACE.into();
+        }
+        Ok(Self { index, rollout, objects })
+    }
+}
+
+/// Refuses a Rollout that serin refuses, or that cannot play this story.
+fn suits(parsed: &rollout::Parsed, scenario: Scenario) -> Result<(), CastError> {
+    match &parsed.rollout.spec {
+        Err(error) => Err(CastError::Refused(error.to_string())),
+        Ok(spec) if scenario == Scenario::BadPods && !spec.progress_deadline_abort => {
+            let why = "bad-pods needs `progressDeadlineAbort: true` in the Rollout's spec";
+            Err(CastError::Refused(why.to_owned()))
+        }
+        Ok(_) => Ok(()),
     }
 }
 

@@ -158,6 +158,3 @@ fn ending(scenario: Scenario) -> Ending {
         Scenario::Superseded => replaced,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -213,7 +213,8 @@ fn contested(case: &Case, wrong: &mut Wrong) {
     let is_foreign = |change: &&Change<'_>| !case.is_controller(change.actor) && !change.is_whole;
     let foreign: Vec<&Change<'_>> = changes.iter().filter(is_foreign).collect();
     let answer = |change: &Change<'_>| {
-        changes.iter().find(|later| later.at > change.at && case.is_controller(later.actor))
+        // In virtual time the answer may have the same time.
+        changes.iter().find(|later| later.index > change.index && case.is_controller(later.actor))
     };
     let (raises, lowerings): (Vec<_>, Vec<_>) =
         foreign.into_iter().partition(|change| change.to > change.from);
@@ -257,6 +258,8 @@ fn contested(case: &Case, wrong: &mut Wrong) {
 
 /// A change of the canary's weight.
 struct Change<'a> {
+    /// Its place among the entries.
+    index: usize,
     at: Timestamp,
     actor: &'a str,
     from: i64,
@@ -268,11 +271,11 @@ struct Change<'a> {
 fn weight_changes(case: &Case) -> Vec<Change<'_>> {
     let mut weight = None;
     let mut changes = vec![];
-    for entry in &case.entries {
+    for (index, entry) in case.entries.iter().enumerate() {
         let (Some(asked), Some(to)) = (entry.asked(), entry.canary_weight) else { continue };
         if let Some(from) = weight.replace(to).filter(|from| *from != to) {
             let is_whole = ["create", "apply"].contains(&asked.verb.as_str());
-            changes.push(Change { at: entry.at, actor: &asked.actor, from, to, is_whole });
+            changes.push(Change { index, at: entry.at, actor: &asked.actor, from, to, is_whole });
         }
     }
     changes
