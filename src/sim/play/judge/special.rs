@@ -212,8 +212,10 @@ fn contested(case: &Case, wrong: &mut Wrong) {
     let changes = weight_changes(case);
     let is_foreign = |change: &&Change<'_>| !case.is_controller(change.actor) && !change.is_whole;
     let foreign: Vec<&Change<'_>> = changes.iter().filter(is_foreign).collect();
+    // The next one in order: in virtual time an answer may come at the very same moment.
     let answer = |change: &Change<'_>| {
-        changes.iter().find(|later| later.at > change.at && case.is_controller(later.actor))
+        let later = changes.iter().skip_while(|other| !std::ptr::eq(*other, change));
+        later.skip(1).find(|later| case.is_controller(later.actor))
     };
     let (raises, lowerings): (Vec<_>, Vec<_>) =
         foreign.into_iter().partition(|change| change.to > change.from);
