@@ -6,10 +6,9 @@ use std::{
     fmt::Write as _,
     io::Write as _,
     sync::Mutex,
-    time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use serin::sim::{
     fault::Point,
@@ -25,9 +24,11 @@ use crate::{
 /// The roles of serin, as the world knows them.
 const ROLES: [&str; 3] = ["controller", "gitops", "notify"];
 
-/// How much later traffic may be gone when the controller dies: ten seconds until it is back, and one more measurement
-/// where a sample died with it.
-const LATER_AT_MOST: Duration = Duration::from_secs(11);
+/// How much later the traffic of a bad version may be gone when the controller dies: ten seconds until it is back, and one
+/// more measurement where a sample died with it.
+const GONE_LATER_AT_MOST: SignedDuration = SignedDuration::from_secs(11);
+/// How much later a good version may be through: a controller that is back waits for the data-plane delay anew.
+const THROUGH_LATER_AT_MOST: SignedDuration = SignedDuration::from_secs(21);
 
 #[test]
 fn a_crash_at_any_effect_of_the_bad_story_changes_nothing_about_its_ending() {
@@ -200,19 +201,20 @@ fn trouble(scenario: Scenario, calm: &Seen, (doing, side): &(Doing, Moment)) -> 
     }
     wrong
         .extend(here.keys().filter(|fact| !there.contains_key(*fact)).map(|fact| format!("{fact} is there")));
-    wrong.extend(late(calm, &seen, doing));
+    wrong.extend(late(scenario, calm, &seen, doing));
     (!wrong.is_empty()).then(|| format!("  {side} {}: {:.2000}", doing.point(), wrong.join("; ")))
 }
 
 /// Traffic is not a millisecond later when the Git lane or the notifier dies, and little later when the controller does.
-fn late(calm: &Seen, seen: &Seen, doing: &Doing) -> Option<String> {
+fn late(scenario: Scenario, calm: &Seen, seen: &Seen, doing: &Doing) -> Option<String> {
     let (planned, came) = (weights(&calm.case.entries), weights(&seen.case.entries));
     if doing.point().actor != "controller" {
         return (planned != came).then(|| format!("traffic went {came:?} instead of {planned:?}"));
     }
     let gone = |steps: &[(Timestamp, i64)]| steps.last().map(|(at, _)| *at);
     let later = gone(&came)?.duration_since(gone(&planned)?);
-    let at_most = jiff::SignedDuration::try_from(LATER_AT_MOST).unwrap();
+    let is_good = scenario == Scenario::Good;
+    let at_most = if is_good { THROUGH_LATER_AT_MOST } else { GONE_LATER_AT_MOST };
     (later > at_most).then(|| format!("traffic went {came:?} instead of {planned:?}: {later:#} later"))
 }
 
