@@ -20,8 +20,8 @@
 //!
 //! **Verification has no switch.** `http://` and `git://` are refused (the second and `file://` are behind a flag for
 //! tests). An SSH server that `known_hosts` does not name is not spoken to; the check is ours, in memory, because
-//! libssh2 says no more than "unknown", and gives up at a line that it cannot read. It is handed the server's own lines in
-//! plain form, so that it asks for a kind of key that stands there. libgit2 says only that a certificate is
+//! libssh2 says no more than "unknown", and gives up at a line that it cannot read. It is handed the server's own
+//! lines in plain form, so that it asks for a kind of key that stands there. libgit2 says only that a certificate is
 //! invalid, so a second handshake without a credential finds out why. A redirect to another host is not followed; one
 //! to another port of the same host is, and is given no credential when it asks. A token in an address, as a user's
 //! name or in the query, is refused.
@@ -43,7 +43,8 @@
 //! leaves are removed before the next fetch.
 //!
 //! **Instead of** the `git` program (an image with git and ssh, credentials in files or environment), gix (cannot push),
-//! a clone with a work tree (symlinks, filters, hooks), and a forge's API (one for each forge; that is for pull requests).
+//! a clone with a work tree (symlinks, filters, hooks), and a forge's API (one for each forge; that is for pull
+//! requests).
 //!
 //! **Price.** No HTTP proxies, no client certificates, no SSH host certificates, no `git@host:path`; no signed commits
 //! and no pull requests yet. A clone is shared by all policies of one address; what it holds is reached only after a
