@@ -6,7 +6,7 @@ use std::{
     fmt::Write as _,
     io::Write as _,
     sync::Mutex,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -47,7 +47,7 @@ fn a_crash_at_any_effect_of_the_good_story_changes_nothing_about_its_ending() {
 /// Plays the story with a crash at each place. `named` are places that must be among them: a name, what comes at it
 /// first (after the shed, where there is one), and the side.
 fn everywhere(scenario: Scenario, named: &[(&str, &str, Moment)]) {
-    let began = Instant::now();
+    let began = serin::clock::instant();
     let calm = Play::of(scenario).run();
     assert_eq!(calm.wrong, Vec::<String>::new(), "undisturbed");
     let doings = doings(&calm);

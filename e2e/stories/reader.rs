@@ -84,8 +84,10 @@ fn timeline(timeline: &Value) {
     assert_eq!(weights, [0, 5, 40, 0]);
 }
 
-/// A folder, what the program has to say to it, and the file to put there.
-const NONSENSE: &[(&str, &[(&str, &str)], &str)] = &[
+/// A folder, the files in it, and what the program has to say of them.
+type Nonsense = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+
+const NONSENSE: &[Nonsense] = &[
     ("nothing", &[], "no Rollout was found"),
     ("no yaml", &[("readme.txt", "kind: Rollout")], "no Rollout was found"),
     ("prose", &[("a.yaml", "Once upon a time: there: was")], "a.yaml is not YAML"),

@@ -9,19 +9,7 @@ const SHORT_COMMIT: usize = 10;
 /// One sentence; `names` are the bad and the good version, escaped.
 pub(super) fn sentence(cause: Option<Cause>, heal: Option<&SelfHeal>, names: (&str, &str)) -> String {
     let (bad, good) = names;
-    let Some(heal) = heal else {
-        return match cause {
-            Some(Cause::MetricFailed) | None => format!("still asks for {bad}; a revert is not decided yet."),
-            Some(Cause::NoData | Cause::MetricError) => {
-                format!(
-                    "unchanged, it still asks for {bad}: only a version that was measured and found bad is reverted."
-                )
-            }
-            Some(Cause::ProgressDeadline | Cause::UserAbort | Cause::Superseded) => {
-                format!("unchanged, it still asks for {bad}.")
-            }
-        };
-    };
+    let Some(heal) = heal else { return without_intent(cause, bad) };
     let status = heal.status.clone().unwrap_or_default();
     let short: String = status.commit.chars().take(SHORT_COMMIT).collect();
     let commit = if short.is_empty() {
@@ -47,11 +35,7 @@ pub(super) fn sentence(cause: Option<Cause>, heal: Option<&SelfHeal>, names: (&s
             format!("still asks for {bad}; the revert to {good} is on its way{reason}.")
         }
         Some(Phase::NoPolicy) if status.reason == "CauseNotSelected" => {
-            let cause = match heal.spec.cause {
-                Cause::UserAbort => "an abort by a person",
-                Cause::ProgressDeadline => "a missed progress deadline",
-                Cause::MetricFailed | Cause::NoData | Cause::MetricError | Cause::Superseded => "this",
-            };
+            let cause = in_words(heal.spec.cause);
             format!("unchanged, it still asks for {bad}: by its policy {cause} is not reverted.")
         }
         Some(Phase::NoPolicy) => {
@@ -74,6 +58,29 @@ pub(super) fn sentence(cause: Option<Cause>, heal: Option<&SelfHeal>, names: (&s
             let message = plain(&status.message, 400);
             format!("still asks for {bad} and a person is needed{reason}: {message} Details: {details}")
         }
+    }
+}
+
+/// What is said while there is no SelfHeal.
+fn without_intent(cause: Option<Cause>, bad: &str) -> String {
+    match cause {
+        Some(Cause::MetricFailed) | None => format!("still asks for {bad}; a revert is not decided yet."),
+        Some(Cause::NoData | Cause::MetricError) => {
+            format!(
+                "unchanged, it still asks for {bad}: only a version that was measured and found bad is reverted."
+            )
+        }
+        Some(Cause::ProgressDeadline | Cause::UserAbort | Cause::Superseded) => {
+            format!("unchanged, it still asks for {bad}.")
+        }
+    }
+}
+
+fn in_words(cause: Cause) -> &'static str {
+    match cause {
+        Cause::UserAbort => "an abort by a person",
+        Cause::ProgressDeadline => "a missed progress deadline",
+        Cause::MetricFailed | Cause::NoData | Cause::MetricError | Cause::Superseded => "this",
     }
 }
 

@@ -68,6 +68,48 @@ const BAD_PODS: &str = "  mode: Push\n  on: [MetricFailed, ProgressDeadline]\n";
 /// Where objects without a namespace go.
 pub const NAMESPACE: &str = "shop";
 
+/// What a folder of manifests holds.
+#[derive(Default)]
+struct Found {
+    /// Each with the place of its file.
+    rollouts: Vec<(usize, Value)>,
+    has_policy: bool,
+    /// Names of Services.
+    services: Vec<String>,
+    objects: Vec<Value>,
+}
+
+impl Found {
+    fn read(files: &[(String, String)]) -> Result<Self, CastError> {
+        let mut found = Self::default();
+        for (index, (path, text)) in files.iter().enumerate() {
+            for object in documents(path, text)? {
+                found.objects.push(object.clone());
+                match object["kind"].as_str() {
+                    Some("Rollout") => found.rollouts.push((index, object)),
+                    Some("SelfHealPolicy") => found.has_policy = true,
+                    Some("Service") => {
+                        found
+                            .services
+                            .push(object["metadata"]["name"].as_str().unwrap_or_default().to_owned());
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn the_one(mut rollouts: Vec<(usize, Value)>) -> Result<(usize, Value), CastError> {
+    if rollouts.len() > 1 {
+        let names =
+            rollouts.iter().map(|(_, object)| object["metadata"]["name"].as_str().unwrap_or("?").to_owned());
+        return Err(CastError::ManyRollouts(names.collect::<Vec<_>>().join(", ")));
+    }
+    rollouts.pop().ok_or(CastError::NoRollout)
+}
+
 impl Cast {
     /// The shop of the README, as far as this scenario needs it otherwise.
     ///
@@ -107,28 +149,8 @@ impl Cast {
     }
 
     fn of(mut files: Vec<(String, String)>, scenario: Scenario) -> Result<Self, CastError> {
-        let mut found: Vec<(usize, Value)> = vec![];
-        let mut has_policy = false;
-        let (mut services, mut objects) = (vec![], vec![]);
-        for (index, (path, text)) in files.iter().enumerate() {
-            for object in documents(path, text)? {
-                objects.push(object.clone());
-                match object["kind"].as_str() {
-                    Some("Rollout") => found.push((index, object)),
-                    Some("SelfHealPolicy") => has_policy = true,
-                    Some("Service") => {
-                        services.push(object["metadata"]["name"].as_str().unwrap_or_default().to_owned())
-                    }
-                    _ => {}
-                }
-            }
-        }
-        if found.len() > 1 {
-            let names =
-                found.iter().map(|(_, object)| object["metadata"]["name"].as_str().unwrap_or("?").to_owned());
-            return Err(CastError::ManyRollouts(names.collect::<Vec<_>>().join(", ")));
-        }
-        let (index, mut object) = found.pop().ok_or(CastError::NoRollout)?;
+        let Found { rollouts, has_policy, services, objects } = Found::read(&files)?;
+        let (index, mut object) = the_one(rollouts)?;
         check::identity(&object).map_err(CastError::Refused)?;
         if object["metadata"].get("namespace").is_none() {
             object["metadata"]["namespace"] = NAMESPACE.into();

@@ -21,11 +21,13 @@ use crate::{
 
 pub(super) const NAMESPACE: &str = "shop";
 
+type Seen = (i64, i64, String, Vec<(String, i64)>);
+
 pub(super) struct Shop {
     pub(super) world: World,
     pub(super) controller: Direct,
     /// (seconds since the start, canary weight, canary selector, replicas by ReplicaSet), at each change.
-    pub(super) seen: Vec<(i64, i64, String, Vec<(String, i64)>)>,
+    pub(super) seen: Vec<Seen>,
     pub(super) start: Timestamp,
     pods: Vec<(String, Timestamp)>,
 }
