@@ -1,5 +1,6 @@
 //! Decision records: one page each, what was chosen, what it replaced, and why.
 
 pub mod analysis_memory;
+pub mod git_lane;
 pub mod libraries;
 pub mod reference_quirks;
