@@ -44,6 +44,7 @@ fn object() -> MetricValue {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn every_way_to_pass_on_nothing_is_known() {
     // The condition, the value, the outcome as the only successCondition, and as the only failureCondition.
     let table = [
