@@ -82,11 +82,14 @@ fn slim_route(route: &Value) -> SlimRoute {
     }
 }
 
-/// The managers of the newest writes to the spec: those of one second cannot be told apart.
+/// The managers of the newest writes to the routes: those of one second cannot be told apart. A list of routes has one
+/// owner at a time, so a write to something else, for instance an annotation, is not among them.
 fn last_writers(object: &Value) -> Vec<&str> {
     let writes = || {
         let all = read::list(object, &["metadata", "managedFields"]).iter();
-        all.filter(|write| write.get("subresource").is_none())
+        all.filter(|write| {
+            write.get("subresource").is_none() && read::at(write, &["fieldsV1", "f:spec", "f:http"]).is_some()
+        })
     };
     let at = |write: &Value| read::time(write, &["time"]);
     let newest = writes().filter_map(at).max();

@@ -31,8 +31,10 @@ pub(super) struct Contest {
     pub(super) is_reassert: bool,
     /// The other hand is respected: nothing is raised.
     pub(super) is_held: bool,
-    /// When the next try is due, while held.
+    /// When the next try is due, or the contest is over.
     pub(super) again: Option<Timestamp>,
+    /// An update is under way.
+    is_update: bool,
     /// Somebody wrote within the window.
     is_recent: bool,
     /// Who wrote; empty where nobody knows.
@@ -48,12 +50,15 @@ pub(super) fn look(facts: &Facts<'_>, course: &Course) -> Contest {
     let is_in_play = course.stage == Stage::Canary && (is_lowered || is_contested);
     let is_spent = recent.len() >= TRIES;
     let is_below = facts.live() < facts.spec.weight_at(course.cursor);
-    let oldest = recent.iter().rev().nth(TRIES - 1).map(|last| facts.after(last.at, WINDOW));
+    let is_held = is_in_play && is_spent && is_below;
+    let first_to_go = if is_held { recent.iter().rev().nth(TRIES - 1) } else { recent.last() };
+    let again = first_to_go.filter(|_| is_held || is_contested).map(|one| facts.after(one.at, WINDOW));
     let known = recent.last().map(|last| last.by.clone()).unwrap_or_default();
     Contest {
         is_reassert: is_in_play && !is_spent,
-        is_held: is_in_play && is_spent && is_below,
-        again: oldest.filter(|at| *at > facts.now),
+        is_held,
+        again: again.filter(|at| *at > facts.now && course.stage == Stage::Canary),
+        is_update: course.stage == Stage::Canary,
         is_recent: !recent.is_empty(),
         by: service.last_writer.clone().filter(|_| is_lowered).unwrap_or(known),
     }
@@ -108,9 +113,13 @@ impl Contest {
             return Some((ConditionStatus::True, self.message(facts)));
         }
         let was = facts.memory.condition(KIND).is_some_and(|old| old.status == ConditionStatus::True);
-        let is_over = was && !self.is_recent;
-        is_over
-            .then(|| (ConditionStatus::False, "Nobody else has lowered the weight for 5 minutes".to_owned()))
+        let is_over = was && !(self.is_update && self.is_recent);
+        let why = if self.is_update {
+            "Nobody else has lowered the weight for 5 minutes"
+        } else {
+            "The update is over"
+        };
+        is_over.then(|| (ConditionStatus::False, why.to_owned()))
     }
 
     /// What to tell in an event, where this pass acts on another hand.

@@ -109,6 +109,9 @@ pub struct Errand {
     failed: bool,
     overtaken: bool,
     wake: Option<Timestamp>,
+    /// What the plan wants measured, and the runs whose new status must be stored first.
+    measure: BTreeSet<Want>,
+    unstored: BTreeSet<String>,
     /// Up to which version of the world each kind was known when the plan was made.
     pub seen: BTreeMap<Resource, u64>,
 }
@@ -312,7 +315,8 @@ impl Direct {
         if let Some(tamper) = &mut self.tamper {
             tamper.plan(&observed, &mut plan);
         }
-        self.want(&plan.measure);
+        let measure = plan.measure.clone();
+        let unstored = plan.memory.runs.iter().map(|write| write.name.clone()).collect();
         let mut steps = render(&plan, &Versions::default(), now);
         if let Some(tamper) = &mut self.tamper {
             tamper.steps(&mut steps);
@@ -322,7 +326,17 @@ impl Direct {
         self.last = Some((now, plan));
         let seen = self.told.clone();
         let (shed_failed, failed, overtaken) = (false, is_broken, false);
-        Some(Errand { steps: steps.into(), now, shed_failed, failed, overtaken, wake, seen })
+        Some(Errand {
+            steps: steps.into(),
+            now,
+            shed_failed,
+            failed,
+            overtaken,
+            wake,
+            measure,
+            unstored,
+            seen,
+        })
     }
 
     /// Sends the next request of a plan. False when the plan has ended, with its last request or before it.
@@ -350,6 +364,9 @@ impl Direct {
             errand.steps.clear();
             return false;
         }
+        if let (true, Action::RunStatus(name)) = (is_done, &step.action) {
+            errand.unstored.remove(name);
+        }
         if !is_done {
             errand.failed = true;
             match (step.stage, &step.action) {
@@ -367,6 +384,10 @@ impl Direct {
     }
 
     fn end(&mut self, world: &World, errand: &Errand) {
+        // The answer that decided has to be there in the next pass where it could not be stored.
+        if errand.unstored.is_empty() {
+            self.want(&errand.measure);
+        }
         let now = world.now();
         let pause = if errand.failed {
             let pause = FIRST_PAUSE_MS.saturating_mul(1 << self.failures.min(20)).min(LAST_PAUSE_MS);

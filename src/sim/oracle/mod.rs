@@ -306,8 +306,10 @@ impl Oracle {
         if kind == Resource::Rollouts
             && let (Some(before), Some(after)) = (before, after)
         {
+            // One that was taken back before the controller saw it never was.
+            let was_booked = before.pointer("/status/abortedAt").is_some_and(|at| !at.is_null());
             let (before, after) = (Rollout::read(before), Rollout::read(after));
-            if before.abort && !after.abort {
+            if was_booked && before.abort && !after.abort {
                 self.began_at = self.upto;
                 self.skipped.clear();
             }
