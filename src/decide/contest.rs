@@ -47,7 +47,9 @@ pub(super) fn look(facts: &Facts<'_>, course: &Course) -> Contest {
     let is_contested =
         facts.memory.condition(KIND).is_some_and(|condition| condition.status == ConditionStatus::True);
     let is_lowered = is_lowered(facts, service);
-    let is_in_play = course.stage == Stage::Canary && (is_lowered || is_contested);
+    // What the steps before this one gave is the rollout's own: the step up from there puts nothing back.
+    let is_kept_down = is_contested && facts.live() < facts.spec.weight_before(course.cursor);
+    let is_in_play = course.stage == Stage::Canary && (is_lowered || is_kept_down);
     let is_spent = recent.len() >= TRIES;
     let is_below = facts.live() < facts.spec.weight_at(course.cursor);
     let is_held = is_in_play && is_spent && is_below;

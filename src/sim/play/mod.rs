@@ -4,6 +4,7 @@
 pub mod aside;
 pub mod cast;
 mod check;
+mod glance;
 pub mod judge;
 pub mod narrate;
 mod plot;

@@ -234,6 +234,16 @@ fn contested(case: &Case, wrong: &mut Wrong) {
             ));
         }
     }
+    let accuses = |asked: &&Asked| {
+        asked.resource == "events"
+            && asked.is_done()
+            && asked.body["reason"] == "TrafficContested"
+            && asked.body["message"].as_str().is_some_and(|message| message.contains(" lowered "))
+    };
+    let accused = requests(case).filter(accuses).count();
+    if accused > lowerings.len() {
+        wrong.add(format!("somebody is said to have lowered the weight {accused} times"));
+    }
     let Some(last) = lowerings.last() else { return };
     if let Some(early) = answer(last).filter(|answer| answer.at.duration_since(last.at) < RESPECTED) {
         wrong.add(format!("the fourth lowering was put back after {:#}", early.at.duration_since(last.at)));
