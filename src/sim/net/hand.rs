@@ -280,11 +280,11 @@ impl<'a> Hand<'a> {
     pub(super) fn helps(&mut self) {
         let rollout = self.object(Resource::Rollouts, shop::ROLLOUT).unwrap_or_default();
         let at = |pointer: &str| rollout.pointer(pointer).cloned().unwrap_or_default();
-        if at("/status/abort") == json!(true) {
-            return self.does(&Event::Retry);
-        }
         if self.set(Which::Stable).is_none() {
             return self.does(&Event::PromoteFull);
+        }
+        if at("/status/abort") == json!(true) {
+            return self.does(&Event::Retry);
         }
         if at("/status/pauseConditions").as_array().is_some_and(|pauses| !pauses.is_empty()) {
             self.does(&Event::Promote);

@@ -210,6 +210,9 @@ impl Stage {
             }
         }
         self.oracle.look(&self.world);
+        if self.restart_at.is_some() {
+            self.oracle.is_down();
+        }
         end.is_none_or(|end| self.world.now() < end)
     }
 

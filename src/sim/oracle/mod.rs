@@ -311,6 +311,7 @@ impl Oracle {
             let (before, after) = (Rollout::read(before), Rollout::read(after));
             if was_booked && before.abort && !after.abort {
                 self.began_at = self.upto;
+                self.is_lowered = false;
                 self.skipped.clear();
             }
             let (from, to) = (before.index.unwrap_or(0), after.index.unwrap_or(0));
