@@ -135,6 +135,15 @@ impl Translation<'_> {
         if !flags[..end].chars().all(|c| matches!(c, 'i' | 'm' | 's' | 'U' | '-')) {
             return Err("invalid or unsupported Perl syntax".to_owned());
         }
+        // The engine refuses a flag that is there twice.
+        self.out.push('?');
+        let from = self.out.len();
+        for flag in flags[..end].chars() {
+            if flag == '-' || !self.out[from..].contains(flag) {
+                self.out.push(flag);
+            }
+        }
+        self.rest = &flags[end..];
         Ok(())
     }
 
@@ -228,7 +237,7 @@ impl Translation<'_> {
             }
             'x' => self.hexadecimal(),
             '0'..='7' => self.octal(),
-            c if c.is_ascii_punctuation() => {
+            c if c.is_ascii() && !c.is_ascii_alphanumeric() => {
                 self.take(c);
                 self.literal(c);
                 Ok(())
@@ -360,6 +369,8 @@ mod tests {
             (r"[a-c-]", "-", true),
             (r"[a-c-e]", "-", true),
             (r"^(?)$", "", true),
+            (r"^(?ii)ok$", "OK", true),
+            ("\\\u{8}el", "\u{8}el", true),
             (r"[+--]", ",", true),
             (r"[a~~b]", "~", true),
             (r"[\d-z]", "-", true),
