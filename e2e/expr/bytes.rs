@@ -35,7 +35,7 @@ const STACK_BYTES: usize = 1 << 20;
 
 /// One evaluation, the search for its reason and its typed tree may take this much of a processor, with overflow
 /// checks on.
-const SLOW: Duration = Duration::from_secs(2);
+const SLOW: Duration = Duration::from_secs(10);
 
 /// Bytes that the whole process may come to.
 const ROOM: usize = 256 << 20;
