@@ -155,13 +155,14 @@ pub fn holder(step: &Step, response: &Response) -> Option<Request> {
 }
 
 /// What is not sent after a step has failed.
-enum Stops {
+pub enum Stops {
     Nothing,
     AllButMemory,
     Rest,
 }
 
-fn stops(step: &Step) -> Stops {
+/// What a failure of `step` stops.
+pub fn stops(step: &Step) -> Stops {
     match (step.stage, &step.action) {
         (Stage::Shed, _) => Stops::AllButMemory,
         (Stage::Memory, Action::Record) | (Stage::Tell, _) => Stops::Nothing,
@@ -170,7 +171,7 @@ fn stops(step: &Step) -> Stops {
 }
 
 /// Whether what was asked for is so now, by this request or an earlier one.
-fn is_done(response: &Response, action: &Action) -> bool {
+pub fn is_done(response: &Response, action: &Action) -> bool {
     if response.is_success() {
         return true;
     }

@@ -4,5 +4,5 @@ mod execute;
 pub mod render;
 mod send;
 
-pub use execute::{Executed, Halt, Observer, execute, holder};
+pub use execute::{Executed, Halt, Observer, Stops, execute, holder, is_done, stops};
 pub use send::Sender;

@@ -2,12 +2,11 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     ignored::Ignored,
-    process::{Cluster, Election, Error, Ports, asked_to_stop, go_duration, listen},
+    process::{Cluster, Election, Error, Ports, go_duration},
 };
 use crate::{
     clock::{self, Clock},
@@ -18,7 +17,7 @@ use crate::{
     decide::{analysis::OutageMode, observed::Settings},
     notify,
     observe::{Scope, sampler},
-    telemetry::{Health, Metrics, server},
+    telemetry::{Health, Metrics},
 };
 
 /// Runs the controller of Rollouts and AnalysisRuns.
@@ -91,20 +90,9 @@ async fn serve(args: &Args) -> Result<(), Error> {
     let started = clock::instant();
     let health = Health::new(move || started.elapsed());
     let shutdown = CancellationToken::new();
-    let mut servers = JoinSet::new();
-    let metrics = listen(args.ports.metrics_port).await?;
-    let shown = page.clone();
-    servers.spawn(server::serve_metrics(metrics, move || shown.render(), shutdown.child_token()));
-    let probes = listen(args.ports.healthz_port).await?;
-    servers.spawn(server::serve_health(probes, health.clone(), shutdown.child_token()));
+    let then = "running passes end, then the Lease is given back";
+    let _servers = args.ports.open(page.clone(), health.clone(), &shutdown, then).await?;
     let config = args.config(&own, page, health)?;
-    let stop = shutdown.clone();
-    servers.spawn(async move {
-        asked_to_stop().await;
-        tracing::info!("asked to stop: running passes end, then the Lease is given back");
-        stop.cancel();
-        Ok(())
-    });
     control::run(client, Clock::Wall, config, shutdown).await?;
     Ok(())
 }

@@ -2,10 +2,9 @@
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::process::{Cluster, Election, Error, Ports, asked_to_stop, go_duration, listen};
+use super::process::{Cluster, Election, Error, Ports, go_duration};
 use crate::{
     clock::{self, Clock},
     control::{
@@ -13,7 +12,7 @@ use crate::{
         lease::{self, LeaseConfig, lead},
     },
     gitops,
-    telemetry::{Health, Metrics, server},
+    telemetry::{Health, Metrics},
 };
 
 /// Runs the Git lane: restores in Git what the controller took back in the cluster.
@@ -84,18 +83,8 @@ async fn serve(args: &Args) -> Result<(), Error> {
     let started = clock::instant();
     let health = Health::new(move || started.elapsed());
     let shutdown = CancellationToken::new();
-    let mut servers = JoinSet::new();
-    let metrics = listen(args.ports.metrics_port).await?;
-    servers.spawn(server::serve_metrics(metrics, move || page.render(), shutdown.child_token()));
-    let probes = listen(args.ports.healthz_port).await?;
-    servers.spawn(server::serve_health(probes, health, shutdown.child_token()));
-    let stop = shutdown.clone();
-    servers.spawn(async move {
-        asked_to_stop().await;
-        tracing::info!("Asked to stop: transfers are ended and the Lease is given back");
-        stop.cancel();
-        Ok(())
-    });
+    let then = "transfers are ended and the Lease is given back";
+    let _servers = args.ports.open(page, health, &shutdown, then).await?;
     let config = args.config(&own)?;
     let lease = args.election.lease(LeaseConfig::gitops(&own, "", lease::identity(&args.hostname)))?;
     let Some(lease) = lease else {

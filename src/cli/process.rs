@@ -4,13 +4,18 @@ use std::{path::PathBuf, time::Duration};
 
 use jiff::SignedDuration;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::analysis::duration,
-    control::{self, lease::LeaseConfig},
+    control::{self, Page, lease::LeaseConfig},
     gitops,
-    telemetry::logging::{self, Format, LogError, Options},
+    telemetry::{
+        Health,
+        logging::{self, Format, LogError, Options},
+        server,
+    },
 };
 
 /// Which cluster.
@@ -100,12 +105,12 @@ impl Cluster {
     }
 }
 
-pub(super) async fn listen(port: u16) -> Result<TcpListener, Error> {
+async fn listen(port: u16) -> Result<TcpListener, Error> {
     TcpListener::bind(("0.0.0.0", port)).await.map_err(|error| Error::Listen(port, error))
 }
 
 /// Waits for SIGTERM or SIGINT.
-pub(super) async fn asked_to_stop() {
+async fn asked_to_stop() {
     use tokio::signal::unix::{SignalKind, signal};
     let interrupted = tokio::signal::ctrl_c();
     match signal(SignalKind::terminate()) {
@@ -148,6 +153,30 @@ impl Election {
 }
 
 impl Ports {
+    /// Answers scrapes with `page` and probes with `health`, and cancels `shutdown` when the process is asked to stop,
+    /// after saying what happens then. All of it lives as long as what is returned.
+    pub(super) async fn open(
+        &self,
+        page: Page,
+        health: Health,
+        shutdown: &CancellationToken,
+        then: &'static str,
+    ) -> Result<JoinSet<()>, Error> {
+        let (metrics, probes) = (listen(self.metrics_port).await?, listen(self.healthz_port).await?);
+        let mut tasks = JoinSet::new();
+        let scrapes = server::serve_metrics(metrics, move || page.render(), shutdown.child_token());
+        tasks.spawn(async move { drop(scrapes.await) });
+        let probes = server::serve_health(probes, health, shutdown.child_token());
+        tasks.spawn(async move { drop(probes.await) });
+        let shutdown = shutdown.clone();
+        tasks.spawn(async move {
+            asked_to_stop().await;
+            tracing::info!("asked to stop: {then}");
+            shutdown.cancel();
+        });
+        Ok(tasks)
+    }
+
     /// Starts the log as asked for.
     pub(super) fn start_log(&self) -> Result<(), Error> {
         let format: Format = self.logformat.parse()?;

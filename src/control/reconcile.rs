@@ -99,7 +99,9 @@ impl Reconciler {
             self.refuse(key, &mut plan, &broken);
         }
         let executed = self.act(due, &plan, process, now).await;
-        self.measure(&due.target, &plan, &executed);
+        if broken.is_empty() {
+            self.measure(&due.target, &plan, &executed);
+        }
         self.keep(key, &observed, &plan, &executed);
         let failure = broken.first().map(|violation| violation.rule.to_string()).or_else(|| cause(&executed));
         self.wake(&due.target, &plan, &executed, now, failure.is_some());
@@ -171,8 +173,8 @@ impl Reconciler {
         executed
     }
 
-    /// Asks for what the plan wants measured. Not where what was measured could not be stored: the answer that decided has to be there
-    /// in the next pass, a second one may say something else.
+    /// Asks for what the plan wants measured. Not where what was measured could not be stored: the answer that decided
+    /// has to be there in the next pass, a second one may say something else.
     fn measure(&self, target: &Target, plan: &Plan, executed: &Executed) {
         let is_stored = |name: &str| {
             let stored = Action::RunStatus(name.to_owned());
@@ -276,8 +278,7 @@ fn cause(executed: &Executed) -> Option<String> {
 struct Acting<'a> {
     reconciler: &'a Reconciler,
     due: &'a Due,
-    /// What the plan was made from. The sampler itself may have dropped the sample that decided by now: nobody wants more of a run
-    /// that has failed.
+    /// What the plan was made from, so that a shed is made again from the very samples that decided.
     process: ProcessMemory,
     now: Timestamp,
 }

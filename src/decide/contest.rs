@@ -44,8 +44,7 @@ pub(super) struct Contest {
 pub(super) fn look(facts: &Facts<'_>, course: &Course) -> Contest {
     let Some(service) = &facts.observed.virtual_service else { return Contest::default() };
     let recent: Vec<&Reassert> = recent(facts).collect();
-    let is_contested =
-        facts.memory.condition(KIND).is_some_and(|condition| condition.status == ConditionStatus::True);
+    let is_contested = is_known(facts);
     let is_lowered = is_lowered(facts, service);
     // What the steps before this one gave is the rollout's own: the step up from there puts nothing back.
     let is_kept_down = is_contested && facts.live() < facts.spec.weight_before(course.cursor);
@@ -64,6 +63,11 @@ pub(super) fn look(facts: &Facts<'_>, course: &Course) -> Contest {
         is_recent: !recent.is_empty(),
         by: service.last_writer.clone().filter(|_| is_lowered).unwrap_or(known),
     }
+}
+
+/// The status says that the weights are contested.
+pub(super) fn is_known(facts: &Facts<'_>) -> bool {
+    facts.memory.condition(KIND).is_some_and(|condition| condition.status == ConditionStatus::True)
 }
 
 fn recent<'a>(facts: &Facts<'a>) -> impl Iterator<Item = &'a Reassert> {
@@ -114,8 +118,7 @@ impl Contest {
         if self.is_held {
             return Some((ConditionStatus::True, self.message(facts)));
         }
-        let was = facts.memory.condition(KIND).is_some_and(|old| old.status == ConditionStatus::True);
-        let is_over = was && !(self.is_update && self.is_recent);
+        let is_over = is_known(facts) && !(self.is_update && self.is_recent);
         let why = if self.is_update {
             "Nobody else has lowered the weight for 5 minutes"
         } else {

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 
 use super::{
-    contest::Contest,
+    contest::{self, Contest},
     facts::Facts,
-    memory::{ConditionStatus, Memory, Pause, PauseReason},
+    memory::{Memory, Pause, PauseReason},
     observed::{Side, Slot},
     plan::{About, Event, EventKind, Tell},
     record::AbortCause,
@@ -340,11 +340,7 @@ fn advance(facts: &Facts<'_>, analyses: &Analyses<'_>, course: &mut Course) {
 /// Another hand keeps the weight below that of the step, and is respected: time that passes so says nothing about the
 /// weight that the step is for. A person who promotes may go on.
 fn is_kept_down(facts: &Facts<'_>, course: &Course) -> bool {
-    let is_contested = facts
-        .memory
-        .condition(super::contest::KIND)
-        .is_some_and(|condition| condition.status == ConditionStatus::True);
-    is_contested && !course.is_resumed && facts.live() < facts.spec.weight_at(course.cursor)
+    contest::is_known(facts) && !course.is_resumed && facts.live() < facts.spec.weight_at(course.cursor)
 }
 
 /// What the current step still waits for; `None` when it is complete. Adds the pause of a pause step.

@@ -106,7 +106,7 @@ fn accepted(observed: &Observed, spec: &Spec, now: Timestamp) -> Plan {
         plan.report.waiting.push(Wait::Object);
     }
     plan.retire.extend(runs::deletions(&facts, &course, &analyses));
-    if plan.shed.weights.is_none() && plan.expose.is_empty() {
+    if plan.expose.is_empty() {
         plan.retire.extend(traffic::release(&facts, &course));
     }
     plan.shed = shed;
@@ -189,8 +189,7 @@ fn waits(facts: &Facts<'_>, course: &Course) -> Vec<Wake> {
         facts.observed.exposure.since(|seen| seen.stable_leads_to == facts.exposure.stable_leads_to);
     let known = selected.map(|since| facts.after(since.max(facts.observed.exposure.since), facts.delay()));
     wakes.extend(known.filter(|at| *at > facts.now).map(|at| Wake { at, reason: Wait::DataPlane }));
-    let again = course.contest.again.filter(|_| course.contest.is_held);
-    wakes.extend(again.map(|at| Wake { at, reason: Wait::Contest }));
+    wakes.extend(course.contest.again.map(|at| Wake { at, reason: Wait::Contest }));
     if course.stage == Stage::Canary || course.stage == Stage::Promoted {
         let second = std::time::Duration::from_secs(1);
         let deadline =

@@ -23,8 +23,9 @@ use crate::{
         workload::HASH_LABEL,
     },
     apply::{
-        holder,
+        Stops, holder, is_done,
         render::{Stage, Step, Versions, render, shed, without_mark},
+        stops,
     },
     decide::{
         self,
@@ -109,8 +110,8 @@ pub struct Errand {
     failed: bool,
     overtaken: bool,
     wake: Option<Timestamp>,
-    /// What the plan wants measured, and the runs whose new status must be stored first.
-    measure: BTreeSet<Want>,
+    /// What the plan wants measured (`None`: it may not say), and the runs whose new status must be stored first.
+    measure: Option<BTreeSet<Want>>,
     unstored: BTreeSet<String>,
     /// Up to which version of the world each kind was known when the plan was made.
     pub seen: BTreeMap<Resource, u64>,
@@ -309,13 +310,13 @@ impl Direct {
         let is_broken = !broken.is_empty();
         self.violations.extend(broken.into_iter().map(|violation| (now, violation)));
         if is_broken {
-            let Plan { owner, report, shed, measure, .. } = plan;
-            plan = Plan { shed, measure, ..Plan::idle(owner, report) };
+            let Plan { owner, report, shed, .. } = plan;
+            plan = Plan { shed, ..Plan::idle(owner, report) };
         }
         if let Some(tamper) = &mut self.tamper {
             tamper.plan(&observed, &mut plan);
         }
-        let measure = plan.measure.clone();
+        let measure = (!is_broken).then(|| plan.measure.clone());
         let unstored = plan.memory.runs.iter().map(|write| write.name.clone()).collect();
         let mut steps = render(&plan, &Versions::default(), now);
         if let Some(tamper) = &mut self.tamper {
@@ -355,7 +356,7 @@ impl Direct {
             self.end(world, errand);
             return false;
         }
-        let is_done = if step.action == Action::Shed {
+        let has_worked = if step.action == Action::Shed {
             self.shed(world, &step)
         } else {
             self.send(world, errand.now, &step)
@@ -364,15 +365,15 @@ impl Direct {
             errand.steps.clear();
             return false;
         }
-        if let (true, Action::RunStatus(name)) = (is_done, &step.action) {
+        if let (true, Action::RunStatus(name)) = (has_worked, &step.action) {
             errand.unstored.remove(name);
         }
-        if !is_done {
+        if !has_worked {
             errand.failed = true;
-            match (step.stage, &step.action) {
-                (Stage::Shed, _) => errand.shed_failed = true,
-                (Stage::Memory, Action::Record) | (Stage::Tell, _) => {}
-                (Stage::Memory | Stage::Prepare | Stage::Expose | Stage::Retire, _) => errand.steps.clear(),
+            match stops(&step) {
+                Stops::Nothing => {}
+                Stops::AllButMemory => errand.shed_failed = true,
+                Stops::Rest => errand.steps.clear(),
             }
         }
         true
@@ -385,8 +386,8 @@ impl Direct {
 
     fn end(&mut self, world: &World, errand: &Errand) {
         // The answer that decided has to be there in the next pass where it could not be stored.
-        if errand.unstored.is_empty() {
-            self.want(&errand.measure);
+        if let Some(measure) = errand.measure.as_ref().filter(|_| errand.unstored.is_empty()) {
+            self.want(measure);
         }
         let now = world.now();
         let pause = if errand.failed {
@@ -410,7 +411,7 @@ impl Direct {
                 self.returned(world, &live.body);
             }
         }
-        response.is_success() || is_so_already(&response, &step.action)
+        is_done(&response, &step.action)
     }
 
     fn exchange(
@@ -485,31 +486,6 @@ fn answer(world: &mut World, request: &Request) -> Response {
     match world.handle(request, "controller") {
         Answer::Response(response) => response,
         Answer::Watch(_) | Answer::Crash => Response { status: 0, body: Value::Null },
-    }
-}
-
-fn is_so_already(response: &Response, action: &Action) -> bool {
-    let exists = response.status == 409 && response.reason() == "AlreadyExists";
-    match action {
-        Action::SelfHeal(_) | Action::Event => exists,
-        Action::DeleteReplicaSet(_) | Action::DeleteRun(_) | Action::TerminateRun(_) => {
-            response.status == 404
-        }
-        Action::Shed
-        | Action::Grow
-        | Action::RunStatus(_)
-        | Action::Record
-        | Action::Status
-        | Action::CreateReplicaSet(_)
-        | Action::Annotate(_)
-        | Action::Revision
-        | Action::Replicas
-        | Action::Scale(_)
-        | Action::CreateRun(_)
-        | Action::SwitchService(_)
-        | Action::Weights
-        | Action::Release
-        | Action::ClearMark => false,
     }
 }
 

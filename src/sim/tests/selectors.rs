@@ -87,3 +87,21 @@ fn an_abort_cuts_first_also_where_the_service_selects_every_version() {
     assert_eq!(asked.point.resource, "virtualservices", "{asked:?}");
     assert_eq!(shop.weights(), [0, 10, 20, 0]);
 }
+
+#[test]
+fn a_refused_rollout_that_is_aborted_loses_its_traffic_also_where_the_service_selects_every_version() {
+    let mut shop = Shop::open(Box::new(|_, _, _| number(0.01)));
+    shop.run(30);
+    shop.apply_image("v1.2.0");
+    shop.run(200);
+    apply_services(&mut shop);
+    let spec = json!({"spec": {"strategy": {"canary": {"dynamicStableScale": true}}}});
+    shop.patch("argoproj.io/v1alpha1", "rollouts/myapp", Body::Merge(spec));
+    shop.patch(
+        "argoproj.io/v1alpha1",
+        "rollouts/myapp/status",
+        Body::Merge(json!({"status": {"abort": true}})),
+    );
+    shop.settle();
+    assert_eq!(shop.weights(), [0, 10, 20, 0]);
+}
