@@ -22,9 +22,15 @@ pub struct Case {
     pub traffic: Traffic,
     /// How long the mesh may lag behind.
     pub data_plane_delay: SignedDuration,
+    /// How many times shorter the durations in the manifests, and with them the outages, are than in the README's story. At
+    /// least 1.
+    pub shortened: i32,
     /// What the story waited for in vain; `None` where it came to its end.
     pub stuck: Option<String>,
 }
+
+/// What nobody can do faster for certain, whatever the manifests say.
+const MACHINE: SignedDuration = SignedDuration::from_secs(10);
 
 /// Who is who.
 #[derive(Clone, Debug)]
@@ -118,6 +124,16 @@ impl Case {
             }
         }
         weights
+    }
+
+    /// A duration of the README's story as this case has it.
+    pub(super) fn short(&self, time: SignedDuration) -> SignedDuration {
+        time / self.shortened.max(1)
+    }
+
+    /// As [`Case::short`] for what must not take longer: never so short that a machine which does other things, too, is at fault.
+    pub(super) fn at_most(&self, time: SignedDuration) -> SignedDuration {
+        self.short(time).max(MACHINE)
     }
 
     pub(super) fn is_controller(&self, actor: &str) -> bool {

@@ -37,6 +37,7 @@ impl Case {
                 traffic: traffic(world, cast),
                 data_plane_delay: SignedDuration::try_from(played.data_plane_delay)
                     .unwrap_or(SignedDuration::MAX),
+                shortened: 1,
                 stuck: played.stuck.clone(),
             }
         });
