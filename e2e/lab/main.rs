@@ -4,6 +4,13 @@
 //! The first process builds or finds the programs and starts itself again for each lane, in a network namespace of the lane's own
 //! with a whole stack of its own: nothing outside of that namespace is touched, and everything in it ends with it. Journeys mostly
 //! wait, so lanes are played side by side; the journeys of a lane are played one after the other.
+//!
+//! | variable | what it does |
+//! |---|---|
+//! | `SERIN_LAB_LANES=1` | plays one lane after the other (4 side by side without it, 0.8 GB each) |
+//! | `SERIN_LAB_KEEP=1` | keeps the folders of a run that passed: logs, audit log, repositories |
+//! | `SERIN_LAB_ISTIOD=<pilot-discovery>` | a real istiod configures Envoy, in place of the stand-in; not run so far, see `mesh/istiod.rs` |
+//! | `SERIN_LAB_EVERY_RIGHT=all` | takes each single right of `deploy/` out, one story each |
 #![recursion_limit = "512"]
 
 use std::process::ExitCode;

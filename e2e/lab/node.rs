@@ -202,30 +202,29 @@ impl Inner {
         let delay =
             container.readiness_probe.as_ref().and_then(|probe| probe.initial_delay_seconds).unwrap_or(0);
         wait::pause(Duration::from_secs(u64::try_from(delay)?)).await;
-        loop {
-            match lock(&self.pods).get(&uid) {
-                Some(State::Running(running, _)) if running.ready() => break,
-                Some(State::Running(..)) => {}
+        self.watch_over(pod, &uid, &container.name, &image, address).await
+    }
+
+    /// Says when a running container gets ready, and goes on with it once it crashes. Ends with the pod.
+    async fn watch_over(&self, pod: &PodObject, uid: &str, name: &str, image: &str, at: IpAddr) -> Fallible {
+        let mut is_told = false;
+        while !self.images.pull(image).is_some_and(|now| now.crashes) {
+            let is_ready = match lock(&self.pods).get(uid) {
+                Some(State::Running(running, _)) => running.ready(),
                 _ => return Ok(()),
+            };
+            if is_ready && !is_told {
+                self.report(pod, &status(name, image, at, true)).await?;
+                is_told = true;
             }
             wait::pause(PROBE).await;
         }
-        self.report(pod, &status(&container.name, &image, address, true)).await?;
-        loop {
-            wait::pause(PROBE).await;
-            if self.images.pull(&image).is_some_and(|now| now.crashes) {
-                break;
-            }
-            if !matches!(lock(&self.pods).get(&uid), Some(State::Running(..))) {
-                return Ok(());
-            }
-        }
-        match lock(&self.pods).get_mut(&uid) {
+        match lock(&self.pods).get_mut(uid) {
             // Its port is closed as the program ends.
-            Some(state @ State::Running(..)) => *state = State::Crashed(address),
+            Some(state @ State::Running(..)) => *state = State::Crashed(at),
             _ => return Ok(()),
         }
-        self.crash_loop(pod, &uid, &container.name, &image, address).await
+        self.crash_loop(pod, uid, name, image, at).await
     }
 
     /// Says of a container again and again that it has ended, as long as the pod is there.

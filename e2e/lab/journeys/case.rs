@@ -30,6 +30,8 @@ const KINDS: [(&str, &str); 7] = [
     ("serin.dev/v1alpha1", "SelfHeal"),
     ("serin.dev/v1alpha1", "RolloutRecord"),
 ];
+/// Requests of a pass that was running when Prometheus gave the answer that decided. Seen: one.
+pub(super) const UNDER_WAY: usize = 2;
 /// The author of serin's commits where the policy names none.
 pub(super) const BOT: &str = "SelfHeal Bot";
 
@@ -59,6 +61,7 @@ pub(super) async fn case(shop: &Shop<'_>) -> Fallible<Case> {
         traffic: served::traffic(&answers),
         data_plane_delay: SignedDuration::try_from(shop.serin.setup.traffic_delay)?,
         shortened: SHORTENED,
+        under_way: UNDER_WAY,
         stuck: None,
     })
 }

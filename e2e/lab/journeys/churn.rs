@@ -1,7 +1,7 @@
 //! Churn: somebody changes the mesh's configuration all the time, as deployments of a large cluster do. A mesh that waits for quiet
 //! before it pushes then pushes late.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use kube::{
     Api,
@@ -9,6 +9,7 @@ use kube::{
 };
 use serde_json::json;
 use serin::clock::Clock;
+use tokio::{sync::Semaphore, time::MissedTickBehavior};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
@@ -20,6 +21,8 @@ use crate::{
 
 /// From one change to the next: half of the quiet time that istiod waits for.
 const EVERY: Duration = Duration::from_millis(55);
+/// Changes that wait for their answers at the most.
+const UNDER_WAY: usize = 4;
 const NAMESPACE: &str = "elsewhere";
 
 /// Running churn. Ends with this value.
@@ -48,11 +51,21 @@ impl Churn {
 
 async fn patch(services: Api<DynamicObject>) {
     let mut beat = tokio::time::interval(EVERY);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let under_way = Arc::new(Semaphore::new(UNDER_WAY));
     loop {
         beat.tick().await;
+        // An API server that does not keep up is not to be buried.
+        let Ok(permit) = under_way.clone().try_acquire_owned() else { continue };
         let patch = json!({"metadata": {"annotations": {"changed": Clock::Wall.now().to_string()}}});
-        if let Err(error) = services.patch("other", &PatchParams::default(), &Patch::Merge(&patch)).await {
-            report::line(&format!("lab:   churn: {error}"));
-        }
+        let services = services.clone();
+        // The next one does not wait for the answer to this one.
+        tokio::spawn(async move {
+            if let Err(error) = services.patch("other", &PatchParams::default(), &Patch::Merge(&patch)).await
+            {
+                report::line(&format!("lab:   churn: {error}"));
+            }
+            drop(permit);
+        });
     }
 }

@@ -3,9 +3,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use serin::sim::play::{judge::Case, timeline::Kind};
+use serin::sim::play::{judge::Case, scenario::Scenario, timeline::Kind};
 
 use super::{
+    case::UNDER_WAY,
     scene::{NEW, OLD, ROLLOUT_FILE, Twist},
     served,
     shop::Shop,
@@ -27,11 +28,15 @@ pub(super) fn decided(case: &Case) -> Fallible<Timestamp> {
     Ok(last.ok_or("no bad sample was ever given")?.at)
 }
 
-/// The canary answered nobody any more once the mesh had had its time, by the clock of a watch.
+/// The rejected canary answered nobody any more once the mesh had had its time, by the clock of a watch. Prints how long it took.
 pub(super) fn traffic_went_back(shop: &Shop<'_>) -> Fallible {
     let weights = shop.canary_weights();
-    let Some((seen, 0)) = weights.last() else {
-        return Err(format!("the canary's weights did not end at 0: {weights:?}").into());
+    let raised = weights.iter().skip_while(|(_, weight)| *weight == 0);
+    let mut zeros = raised.filter(|(_, weight)| *weight == 0);
+    // The tool of that story puts the weight back once, and it is cut again.
+    let last_of_it = if shop.scene.scenario == Scenario::Contested { 1 } else { 0 };
+    let Some((seen, _)) = zeros.nth(last_of_it) else {
+        return Err(format!("the canary's weight never went back: {weights:?}").into());
     };
     let last = served::last_by(&shop.load.answers(shop.opened), NEW);
     let late = last.map_or(SignedDuration::ZERO, |last| last.duration_since(*seen));
@@ -47,11 +52,14 @@ pub(super) fn traffic_went_back(shop: &Shop<'_>) -> Fallible {
     Ok(())
 }
 
-/// From the answer of Prometheus that decided to the shed, the controller asked for nothing else; then it booked the verdict. By the
-/// logs of Prometheus and of the API server.
+/// From the answer of Prometheus that decided to the shed, the controller asked for nothing else but what was under way in a running
+/// pass; then it booked the verdict. By the logs of Prometheus and of the API server.
 pub(super) fn order_of_requests(shop: &Shop<'_>, case: &Case) -> Fallible {
     let decided = decided(case)?;
     let asked: Vec<Asked> = shop.requests()?.into_iter().filter(|asked| asked.at >= decided).collect();
+    let is_other = |asked: &&Asked| asked.right.resource != "virtualservices";
+    let under_way = asked.iter().take(UNDER_WAY).take_while(is_other).count();
+    let asked = &asked[under_way..];
     let sent = asked.iter().position(|asked| is(asked, "patch", "virtualservices")).ok_or("no shed")?;
     let way: Vec<(&str, &str, u64, bool)> = asked[..=sent]
         .iter()
@@ -68,7 +76,9 @@ pub(super) fn order_of_requests(shop: &Shop<'_>, case: &Case) -> Fallible {
     };
     same("from the sample that decided to the shed", &&way[..], &wanted)?;
     let took = asked[0].at.duration_since(decided).as_millis();
-    report::line(&format!("lab:   {took} ms from Prometheus's answer to the shed request at the API server"));
+    report::line(&format!(
+        "lab:   {took} ms from Prometheus's answer to the shed request at the API server ({under_way} other requests were under way)"
+    ));
     let booked = asked.get(sent + 1).ok_or("nothing was asked after the shed")?;
     if is(booked, "patch", "analysisruns") && booked.body.pointer("/status/phase") == Some(&"Failed".into()) {
         return Ok(());

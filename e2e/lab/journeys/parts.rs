@@ -117,7 +117,7 @@ pub(crate) async fn istiod(stack: &Stack) -> Fallible {
     wait::until("what it was given", SOON, async || {
         let said = process.tail(1000);
         let lines: Vec<&str> = said.lines().collect();
-        if !lines.iter().any(|line| *line == "CLUSTER_ID=Kubernetes") {
+        if !lines.contains(&"CLUSTER_ID=Kubernetes") {
             return Err(said.into());
         }
         let wanted = istiod::arguments(&folder);

@@ -90,6 +90,9 @@ async fn ending(shop: &mut Shop<'_>) -> Fallible {
         told(shop).await?;
     }
     shop.only_pods_of(stays).await?;
+    if scenario == Scenario::Superseded {
+        history_is_cut(shop).await?;
+    }
     let linger = Duration::from_secs(if shop.scene.twist == Twist::Churn { 12 } else { 4 });
     // Whatever is done twice comes late.
     shop.pass("a look at what comes late", linger).await;
@@ -217,6 +220,17 @@ async fn superseded(shop: &mut Shop<'_>) -> Fallible {
     shop.pass("a person finds the mistake", Duration::from_secs(1)).await;
     shop.push(FIXED, "Release")?;
     Ok(())
+}
+
+/// Waits until what the histories have no place for is gone: a version and a run.
+async fn history_is_cut(shop: &mut Shop<'_>) -> Fallible {
+    let (stack, namespace) = (shop.stack, shop.namespace.clone());
+    shop.until("two ReplicaSets and fewer than three runs to be left", async || {
+        let sets = stack.objects(&namespace, "apps/v1", "ReplicaSet").await?.len();
+        let runs = stack.objects(&namespace, "argoproj.io/v1alpha1", "AnalysisRun").await?.len();
+        if sets == 2 && runs < 3 { Ok(()) } else { Err(format!("{sets} ReplicaSets, {runs} runs").into()) }
+    })
+    .await
 }
 
 /// The leader dies with three bad samples booked: the next one would decide, and it is for the other one to see it.

@@ -69,6 +69,10 @@ impl Scene {
             // Five minutes, divided as everything is.
             let deadline = "  replicas: 10\n  progressDeadlineSeconds: 10\n  progressDeadlineAbort: true\n";
             replaced(&rollout, &[("  replicas: 10\n", deadline)])?
+        } else if self.scenario == Scenario::Superseded {
+            // The oldest of its three versions, and of its three runs, is one too many.
+            let limits = "revisionHistoryLimit: 1\n  analysis: {successfulRunHistoryLimit: 1}";
+            replaced(&rollout, &[("revisionHistoryLimit: 3", limits)])?
         } else {
             rollout
         };

@@ -127,7 +127,7 @@ impl<'a> Shop<'a> {
 
     /// Prints the times that this journey waited for by the clock.
     pub(crate) fn report_waits(&self) {
-        let seconds = |time: &Duration| format!("{} s", time.as_secs_f64());
+        let seconds = |time: &Duration| format!("{:.1} s", time.as_secs_f64());
         let own: Vec<String> =
             self.waited.iter().map(|(what, time)| format!("{what} {}", seconds(time))).collect();
         let pauses: Vec<String> = PAUSES.iter().map(seconds).collect();

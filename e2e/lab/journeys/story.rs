@@ -60,7 +60,11 @@ pub(super) async fn play(stack: &Stack, serin: &mut Serin, scene: Scene) -> Fall
         Applier::new(stack.admin(), "kubectl").apply(&rule, &shop.namespace).await?;
     }
     let churn = if twist == Twist::Churn { Some(Churn::start(stack).await?) } else { None };
+    stack.mesh.held();
     let played = plot::play(&mut shop).await;
+    if churn.is_some() {
+        report_held(&stack.mesh.held());
+    }
     drop(churn);
     shop.report_waits();
     played?;
@@ -68,6 +72,18 @@ pub(super) async fn play(stack: &Stack, serin: &mut Serin, scene: Scene) -> Fall
     // Nothing was left behind in the VirtualService and nothing taken away, but who set which weight.
     own::same("the VirtualService", &own::virtual_service(&shop).await?, &before)?;
     shop.no_refusal()
+}
+
+/// Prints how long the mesh's pushes were held back.
+fn report_held(held: &[Duration]) {
+    let longest = held.iter().max().copied().unwrap_or_default();
+    let mean = held.iter().sum::<Duration>() / u32::try_from(held.len().max(1)).unwrap_or(1);
+    report::line(&format!(
+        "lab:   churn: {} pushes, each held back {} ms on average and {} ms at the most",
+        held.len(),
+        mean.as_millis(),
+        longest.as_millis()
+    ));
 }
 
 async fn judged(shop: &Shop<'_>, original: &str) -> Fallible {
@@ -90,8 +106,10 @@ async fn judged(shop: &Shop<'_>, original: &str) -> Fallible {
             to.duration_since(from).as_millis()
         ));
     }
-    if scenario == Scenario::BadMetric {
+    if !matches!(scenario, Scenario::Good | Scenario::NoData | Scenario::PrometheusDown) {
         own::traffic_went_back(shop)?;
+    }
+    if scenario == Scenario::BadMetric {
         served::report_shed(shop, own::decided(&case)?)?;
         own::order_of_requests(shop, &case)?;
         own::evidence(shop, &case, original)?;

@@ -52,6 +52,8 @@ struct Inner {
     folder: PathBuf,
     world: Mutex<World>,
     changed: Notify,
+    /// How long each push was held back.
+    held: Mutex<Vec<Duration>>,
 }
 
 /// The running mesh. Ends with this value.
@@ -59,6 +61,7 @@ pub(crate) struct Mesh {
     envoy: Process,
     /// The real one, where there is one.
     istiod: Option<Process>,
+    stand_in: Option<Arc<Inner>>,
     /// Ends the stand-in.
     _stop: DropGuard,
 }
@@ -74,9 +77,7 @@ impl Mesh {
             Some(program) => (istiod::bootstrap(), Some(real(program, folder, &client).await?)),
             None => (translate::bootstrap(folder), None),
         };
-        if istiod.is_none() {
-            stand_in(folder, client, &stop)?;
-        }
+        let stand_in = if istiod.is_none() { Some(stand_in(folder, client, &stop)?) } else { None };
         std::fs::write(folder.join("envoy.json"), serde_json::to_vec_pretty(&bootstrap)?)?;
         let arguments =
             "-c envoy.json --log-level warning --base-id 0 --concurrency 1 --file-flush-interval-msec 200";
@@ -84,12 +85,17 @@ impl Mesh {
         let mut envoy = Process::start(folder, "envoy", &settings.programs.join("envoy"), &arguments)?;
         let ready = format!("http://{TELEMETRY}/ready");
         is_up("Envoy", &mut envoy, &ready).await?;
-        Ok(Self { envoy, istiod, _stop: stop.drop_guard() })
+        Ok(Self { envoy, istiod, stand_in, _stop: stop.drop_guard() })
     }
 
     /// What configures Envoy.
     pub(crate) fn what(&self) -> &'static str {
         if self.istiod.is_some() { "a real istiod" } else { "the mesh stand-in" }
+    }
+
+    /// How long the stand-in held each push back since it was asked last. Nothing where a real istiod does it.
+    pub(crate) fn held(&self) -> Vec<Duration> {
+        self.stand_in.as_ref().map(|inner| std::mem::take(&mut *lock(&inner.held))).unwrap_or_default()
     }
 
     /// Fails when Envoy or istiod has ended.
@@ -103,18 +109,23 @@ impl Mesh {
 }
 
 /// Starts what stands in for istiod, until `stop`.
-fn stand_in(folder: &Path, client: Client, stop: &CancellationToken) -> Fallible {
-    let inner = Arc::new(Inner { folder: folder.into(), world: Mutex::default(), changed: Notify::new() });
+fn stand_in(folder: &Path, client: Client, stop: &CancellationToken) -> Fallible<Arc<Inner>> {
+    let inner = Arc::new(Inner {
+        folder: folder.into(),
+        world: Mutex::default(),
+        changed: Notify::new(),
+        held: Mutex::default(),
+    });
     inner.push()?;
     let tasks: [futures::future::BoxFuture<'static, ()>; 3] = [
         Box::pin(inner.clone().follow_services(client.clone())),
         Box::pin(inner.clone().follow_slices(client)),
-        Box::pin(inner.serve()),
+        Box::pin(inner.clone().serve()),
     ];
     for task in tasks {
         tokio::spawn(stop.clone().run_until_cancelled_owned(task));
     }
-    Ok(())
+    Ok(inner)
 }
 
 /// Starts the real istiod.
@@ -169,6 +180,7 @@ impl Inner {
                     break;
                 }
             }
+            lock(&self.held).push(first.elapsed());
             if let Err(error) = self.push() {
                 report::line(&format!("lab: mesh: {error}"));
             }

@@ -25,6 +25,9 @@ pub struct Case {
     /// How many times shorter the durations in the manifests, and with them the outages, are than in the README's story. At
     /// least 1.
     pub shortened: i32,
+    /// How many requests may have been on their way when Prometheus answered: on a real network its answer is read a while after
+    /// it was given, and what is under way then is not called back.
+    pub under_way: usize,
     /// What the story waited for in vain; `None` where it came to its end.
     pub stuck: Option<String>,
 }

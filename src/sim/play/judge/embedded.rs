@@ -38,6 +38,7 @@ impl Case {
                 data_plane_delay: SignedDuration::try_from(played.data_plane_delay)
                     .unwrap_or(SignedDuration::MAX),
                 shortened: 1,
+                under_way: 0,
                 stuck: played.stuck.clone(),
             }
         });
