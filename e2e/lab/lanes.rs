@@ -13,7 +13,8 @@ use crate::{
     Fallible,
     images::lock,
     journeys::{self, Lane},
-    namespace, report,
+    namespace,
+    report::{self, Served},
     settings::Settings,
 };
 
@@ -22,6 +23,8 @@ use crate::{
 struct Tally {
     passed: usize,
     failed: usize,
+    /// Over all stories.
+    served: Served,
 }
 
 /// Plays every lane that holds a wanted journey, the longest first. True when all went well; a run without a journey did not.
@@ -52,8 +55,12 @@ pub(crate) fn run(settings: &Settings) -> Fallible<bool> {
             });
         }
     });
-    let Tally { passed, failed } = &*lock(&tally);
+    let Tally { passed, failed, served } = &*lock(&tally);
     report::line(&format!("lab: all lanes: {:.0} s", began.elapsed().as_secs_f64()));
+    report::line(&format!(
+        "lab: served in all stories: {} requests, {} of them lost by routing, {} to pods that had crashed",
+        served.requests, served.by_routing, served.by_crashes
+    ));
     report::line(&format!("lab: {passed} passed, {failed} failed"));
     Ok(*failed == 0 && *passed > 0)
 }
@@ -76,6 +83,12 @@ fn play(mut command: std::process::Command, tally: &Mutex<Tally>) -> Fallible {
             continue;
         };
         let mut tally = lock(tally);
+        if let Some(more) = mark.strip_prefix(report::SERVED).and_then(Served::read) {
+            tally.served.requests += more.requests;
+            tally.served.by_routing += more.by_routing;
+            tally.served.by_crashes += more.by_crashes;
+            continue;
+        }
         // Under the lock: no other lane prints in between.
         report::line(piece.trim_end());
         piece.clear();

@@ -14,6 +14,33 @@ pub(crate) const FAILED: &str = "failed";
 /// The piece is something to be known at once.
 const SAID: &str = "said";
 
+/// No piece ends: numbers to be added up over all lanes follow.
+pub(crate) const SERVED: &str = "served";
+
+/// What became of users' requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Served {
+    pub(crate) requests: usize,
+    /// Lost although nothing had crashed: by the routing.
+    pub(crate) by_routing: usize,
+    /// Lost to pods that had crashed.
+    pub(crate) by_crashes: usize,
+}
+
+impl Served {
+    /// From what [`served`] prints behind its word.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let numbers: Vec<usize> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let [requests, by_routing, by_crashes] = numbers[..] else { return None };
+        Some(Self { requests, by_routing, by_crashes })
+    }
+}
+
+/// Has the requests of a story added up.
+pub(crate) fn served(Served { requests, by_routing, by_crashes }: Served) {
+    line(&format!("{MARK}{SERVED} {requests} {by_routing} {by_crashes}"));
+}
+
 /// How one journey went.
 pub(crate) struct Result {
     pub(crate) name: String,

@@ -97,6 +97,9 @@ pub(super) fn check(shop: &Shop<'_>) -> Fallible {
         by.join(", "),
         none.len()
     ));
+    let has_crashes = shop.scene.scenario == Scenario::BadPods;
+    let (by_routing, by_crashes) = if has_crashes { (0, none.len()) } else { (none.len(), 0) };
+    report::served(report::Served { requests: answers.len(), by_routing, by_crashes });
     if rate < ENOUGH {
         return Err(format!("only {rate:.1} requests a second were sent").into());
     }
@@ -108,7 +111,7 @@ pub(super) fn check(shop: &Shop<'_>) -> Fallible {
     if counted != mesh {
         return Err(format!("the mesh's log has {counted} 5xx of its own, users saw {mesh}").into());
     }
-    if shop.scene.scenario == Scenario::BadPods { ends_with_the_shed(shop, &none) } else { Ok(()) }
+    if has_crashes { ends_with_the_shed(shop, &none) } else { Ok(()) }
 }
 
 /// Requests that pods lose as they crash are no fault of the routing until the traffic is gone.
