@@ -38,7 +38,10 @@ fn case(entries: Vec<Entry>) -> Case {
     }
 }
 
-fn entry(seconds: i64, canary_weight: i64, kind: Kind) -> Entry {
+fn entry(seconds: i64, canary_weight: i64, mut kind: Kind) -> Entry {
+    if let Kind::Request(asked) = &mut kind {
+        asked.at = at(seconds);
+    }
     Entry { at: at(seconds), canary_weight: Some(canary_weight), kind }
 }
 
