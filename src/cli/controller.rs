@@ -84,9 +84,10 @@ fn start(args: &Args) -> Result<(), Error> {
 }
 
 async fn serve(args: &Args) -> Result<(), Error> {
-    let (client, default_namespace) = args.cluster.client().await?;
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
+    let (client, default_namespace) = args.cluster.client(&metrics).await?;
     let own = args.pod_namespace.clone().unwrap_or(default_namespace);
-    let page = Page::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let page = Page::new(metrics);
     let started = clock::instant();
     let health = Health::new(move || started.elapsed());
     let shutdown = CancellationToken::new();

@@ -77,17 +77,19 @@ fn start(args: &Args) -> Result<(), Error> {
 }
 
 async fn serve(args: &Args) -> Result<(), Error> {
-    let (client, default_namespace) = args.cluster.client().await?;
+    let metrics = Metrics::of_role(env!("CARGO_PKG_VERSION"), "gitops");
+    let (client, default_namespace) = args.cluster.client(&metrics).await?;
     let own = args.pod_namespace.clone().unwrap_or(default_namespace);
-    let page = Page::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let page = Page::new(metrics.clone());
     let started = clock::instant();
     let health = Health::new(move || started.elapsed());
     let shutdown = CancellationToken::new();
     let then = "transfers are ended and the Lease is given back";
-    let _servers = args.ports.open(page, health, &shutdown, then).await?;
-    let config = args.config(&own)?;
+    let _servers = args.ports.open(page, health.clone(), &shutdown, then).await?;
+    let config = gitops::Config { metrics, health: Some(health), ..args.config(&own)? };
     let lease = args.election.lease(LeaseConfig::gitops(&own, "", lease::identity(&args.hostname)))?;
     let Some(lease) = lease else {
+        config.metrics.leading("none", true);
         return Ok(gitops::run(client, Clock::Wall, config, shutdown).await?);
     };
     led(client, config, lease, shutdown).await
@@ -102,11 +104,15 @@ async fn led(
 ) -> Result<(), Error> {
     let release = CancellationToken::new();
     let _guard = release.clone().drop_guard();
+    let (metrics, name) = (config.metrics.clone(), lease.name.clone());
+    metrics.leading(&name, false);
     let mut leadership = lead(client.clone(), Clock::Wall, lease, release.clone());
+    let _gate = config.health.as_ref().map(|health| health.gate("lease", leadership.unheard()));
     let is_leader = tokio::select! {
         is_leader = leadership.acquired() => is_leader,
         () = shutdown.cancelled() => false,
     };
+    metrics.leading(&name, is_leader);
     let ended = if is_leader {
         tokio::select! {
             ended = gitops::run(client, Clock::Wall, config, shutdown.clone()) => ended.map_err(Error::from),
@@ -117,6 +123,7 @@ async fn led(
     } else {
         Err(Error::LeadershipLost)
     };
+    metrics.leading(&name, false);
     release.cancel();
     leadership.finished().await;
     ended

@@ -3,17 +3,22 @@
 use std::{path::PathBuf, time::Duration};
 
 use jiff::SignedDuration;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{
+    client::ClientBuilder,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::analysis::duration,
+    clock::Clock,
     control::{self, Page, lease::LeaseConfig},
     gitops,
     telemetry::{
-        Health,
+        Health, Metrics,
         logging::{self, Format, LogError, Options},
+        requests::Counting,
         server,
     },
 };
@@ -85,8 +90,8 @@ pub(super) enum Error {
 }
 
 impl Cluster {
-    /// A client, and the namespace that it is at home in.
-    pub(super) async fn client(&self) -> Result<(kube::Client, String), Error> {
+    /// A client that counts its requests, and the namespace that it is at home in.
+    pub(super) async fn client(&self, metrics: &Metrics) -> Result<(kube::Client, String), Error> {
         let failed = |error: &dyn std::fmt::Display| Error::Cluster(error.to_string());
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         let config = match (&self.kubeconfig, &self.context) {
@@ -100,8 +105,9 @@ impl Cluster {
             (None, None) => kube::Config::infer().await.map_err(|error| failed(&error))?,
         };
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client = kube::Client::try_from(config).map_err(|error| failed(&error))?;
-        Ok((client, namespace))
+        let client = ClientBuilder::try_from(config).map_err(|error| failed(&error))?;
+        let counting = Counting::new(metrics.clone(), || Clock::Wall.steady());
+        Ok((client.with_layer(&counting).build(), namespace))
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -97,8 +97,12 @@ pub enum State {
 pub struct Leadership {
     state: watch::Receiver<State>,
     term: Term,
+    unheard: Unheard,
     task: JoinHandle<()>,
 }
+
+/// Why nobody knows yet who leads; `None` from the first answer of the API server on.
+type Unheard = Arc<Mutex<Option<String>>>;
 
 impl Leadership {
     /// True while this process may act. Cheap, and right even when the task that renews is starved. Asked before
@@ -110,6 +114,13 @@ impl Leadership {
     /// The same question, for those who outlive a borrow.
     pub fn term(&self) -> Term {
         self.term.clone()
+    }
+
+    /// Why nobody could be asked yet who leads. Nothing from the first answer on: what a standby has to do is to wait,
+    /// and that it does. For a readiness probe.
+    pub fn unheard(&self) -> impl Fn() -> Option<String> + Send + Sync + 'static {
+        let unheard = Arc::clone(&self.unheard);
+        move || unheard.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until we lead. False when the candidacy ended first.
@@ -225,12 +236,22 @@ pub fn lead(client: Client, clock: Clock, config: LeaseConfig, shutdown: Cancell
     let term =
         Term { time: Monotonic { clock, started: clock::instant() }, until_ms: Arc::new(AtomicU64::new(0)) };
     let (tell, state) = watch::channel(State::Standby);
-    let candidate = Candidate { client, clock, config, term: term.clone(), seen: None, warned: false };
+    let unheard = Arc::new(Mutex::new(Some(format!("the Lease `{}` has not been read yet", config.name))));
+    let candidate = Candidate {
+        client,
+        clock,
+        config,
+        term: term.clone(),
+        seen: None,
+        warned: false,
+        unheard: Arc::clone(&unheard),
+        told: None,
+    };
     let task = tokio::spawn(async move {
         let ended = candidate.run(&tell, shutdown).await;
         tell.send_replace(ended);
     });
-    Leadership { state, term, task }
+    Leadership { state, term, unheard, task }
 }
 
 /// Why an attempt brought nothing.
@@ -253,6 +274,9 @@ struct Candidate {
     term: Term,
     seen: Option<Seen>,
     warned: bool,
+    unheard: Unheard,
+    /// Whom the log names as the leader.
+    told: Option<String>,
 }
 
 impl Candidate {
@@ -294,10 +318,18 @@ impl Candidate {
     fn note(&mut self, attempt: Result<bool, Failure>) -> bool {
         match attempt {
             Ok(held) => {
-                self.warned = false;
+                if std::mem::take(&mut self.warned) {
+                    let name = &self.config.name;
+                    tracing::info!(lease.name = %name, "The Lease `{name}` can be read and written again");
+                }
+                *self.unheard.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                self.stand_by(held);
                 held
             }
             Err(failure) => {
+                if let Some(why) = &mut *self.unheard.lock().unwrap_or_else(PoisonError::into_inner) {
+                    *why = format!("the Lease `{}` could not be read yet: {failure}", self.config.name);
+                }
                 if !std::mem::replace(&mut self.warned, true) {
                     let name = &self.config.name;
                     tracing::warn!(lease.name = %name, error = %failure, "Could not hold the Lease `{name}`: {failure}");
@@ -305,6 +337,19 @@ impl Candidate {
                 self.term.is_running()
             }
         }
+    }
+
+    /// Says whom we wait for, each time that it is somebody else.
+    fn stand_by(&mut self, is_leading: bool) {
+        let holder = self.seen.as_ref().and_then(|seen| seen.object["spec"]["holderIdentity"].as_str());
+        let holder = holder.filter(|_| !is_leading).map(str::to_owned);
+        if let Some(holder) = holder.as_ref().filter(|_| self.told != holder) {
+            tracing::info!(
+                lease.name = %self.config.name, lease.holder = %holder,
+                "Standing by: `{holder}` holds the Lease `{}`", self.config.name
+            );
+        }
+        self.told = holder;
     }
 
     /// One round; true when the Lease is ours after it.

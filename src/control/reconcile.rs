@@ -26,7 +26,7 @@ use crate::{
     decide::{
         self,
         invariants::{self, Violation},
-        observed::{Exposure, ExposureHistory, Observed, Settings},
+        observed::{Exposure, ExposureHistory, Observed, OwnedRun, Settings},
         plan::{Action, Attempt, Plan, Remember, Tell},
     },
     domain::{Key, Uid},
@@ -57,6 +57,8 @@ pub(super) struct Kept {
     exposure: ExposureHistory,
     last: Vec<Attempt>,
     said: Option<Said>,
+    /// Since when traffic has to be taken away and the request for it does not succeed.
+    unshed: Option<Timestamp>,
 }
 
 /// How a pass ended.
@@ -79,7 +81,11 @@ impl Reconciler {
             return;
         };
         let Key { namespace, name } = due.target.key();
-        self.metrics.pass(namespace, name, began.elapsed().as_secs_f64(), ended.failure.is_some());
+        let seconds = began.elapsed().as_secs_f64();
+        match &due.target {
+            Target::Rollout(_) => self.metrics.pass(namespace, name, seconds, ended.failure.is_some()),
+            Target::Run(_) => self.metrics.run_pass(namespace, name, seconds, ended.failure.is_some()),
+        }
         match ended.failure {
             None => self.queue.done(&due.target, ended.is_urgent),
             Some(cause) => self.queue.failed(&due.target, &cause, ended.is_urgent),
@@ -99,10 +105,11 @@ impl Reconciler {
             self.refuse(key, &mut plan, &broken);
         }
         let executed = self.act(due, &plan, process, now).await;
+        self.count_lag(&observed.runs, &plan, &executed);
         if broken.is_empty() {
             self.measure(&due.target, &plan, &executed);
         }
-        self.keep(key, &observed, &plan, &executed);
+        self.keep(key, &observed, &plan, &executed, now);
         let failure = broken.first().map(|violation| violation.rule.to_string()).or_else(|| cause(&executed));
         self.wake(&due.target, &plan, &executed, now, failure.is_some());
         Some(Ended { failure, is_urgent: plan.shed.weights.is_some() })
@@ -176,11 +183,7 @@ impl Reconciler {
     /// Asks for what the plan wants measured. Not where what was measured could not be stored: the answer that decided
     /// has to be there in the next pass, a second one may say something else.
     fn measure(&self, target: &Target, plan: &Plan, executed: &Executed) {
-        let is_stored = |name: &str| {
-            let stored = Action::RunStatus(name.to_owned());
-            executed.attempts.iter().any(|attempt| attempt.action == stored && attempt.status < 300)
-        };
-        if plan.memory.runs.iter().all(|write| is_stored(&write.name)) {
+        if plan.memory.runs.iter().all(|write| is_stored(executed, &write.name)) {
             self.sampler.want(target, &plan.measure);
         }
     }
@@ -191,7 +194,8 @@ impl Reconciler {
 
     fn count(&self, plan: &Plan, executed: &Executed, now: Timestamp) {
         let Key { namespace, name } = &plan.owner.key;
-        if let (Some(shed), Some(lowering)) = (executed.attempts.first(), &plan.shed.weights)
+        let shed = executed.attempts.iter().find(|attempt| attempt.action == Action::Shed);
+        if let (Some(shed), Some(lowering)) = (shed.filter(|_| is_shed(executed)), &plan.shed.weights)
             && let Some(mark) = &lowering.mark
         {
             let since = mark.verdict.at.min(now);
@@ -206,8 +210,24 @@ impl Reconciler {
         }
     }
 
+    /// How late the measurements were that this pass stored.
+    fn count_lag(&self, runs: &[OwnedRun], plan: &Plan, executed: &Executed) {
+        let Key { namespace, name } = &plan.owner.key;
+        for write in plan.memory.runs.iter().filter(|write| is_stored(executed, &write.name)) {
+            let Some(owned) = runs.iter().find(|owned| owned.run.name == write.name) else { continue };
+            let at = executed.attempts.iter().find(|one| one.action == Action::RunStatus(write.name.clone()));
+            for result in &write.new.metric_results {
+                let before = write.old.ordinal(&result.name);
+                let due = self.sampler.due(&owned.run.uid, &result.name, before);
+                if let (Some(due), Some(at), true) = (due, at, result.ordinal() > before) {
+                    self.metrics.verdict_lag(namespace, name, at.at.duration_since(due).as_secs_f64());
+                }
+            }
+        }
+    }
+
     /// Keeps the last outcome of each action, and says what is new.
-    fn keep(&self, key: &Key, observed: &Observed, plan: &Plan, executed: &Executed) {
+    fn keep(&self, key: &Key, observed: &Observed, plan: &Plan, executed: &Executed, now: Timestamp) {
         let mut kept = self.kept();
         let Some(entry) = kept.get_mut(key) else { return };
         saying::failures(key, &entry.last, executed);
@@ -217,6 +237,10 @@ impl Reconciler {
         }
         let surplus = entry.last.len().saturating_sub(OUTCOMES);
         entry.last.drain(..surplus);
+        let has_to_move = plan.shed.weights.is_some() && executed.halted != Some(Halt::NotLeader);
+        entry.unshed = (has_to_move && !is_shed(executed)).then(|| entry.unshed.unwrap_or(now));
+        let since = entry.unshed.map(|since| since.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64());
+        self.metrics.not_moved(&key.namespace, &key.name, since);
         let said = Said::of(observed, plan);
         if entry.said.as_ref() != Some(&said) {
             said.log(key, observed, plan);
@@ -235,11 +259,13 @@ impl Reconciler {
         let now = self.sender.clock().now();
         let Some(stored) = self.stores.run_alone(key) else {
             self.sampler.want(&due.target, &std::collections::BTreeSet::new());
+            self.metrics.forget_run(&key.namespace, &key.name);
             return None;
         };
         let samples = self.sampler.samples(&stored.uid.0);
         let plan = super::alone::plan(&stored.slim.owned, &samples, now, self.settings.outage);
         let executed = self.act(due, &plan, self.process_memory(key), now).await;
+        self.count_lag(std::slice::from_ref(&stored.slim.owned), &plan, &executed);
         self.measure(&due.target, &plan, &executed);
         saying::failures(key, &[], &executed);
         let failure = cause(&executed);
@@ -263,7 +289,7 @@ impl Reconciler {
 
 impl Kept {
     fn new(uid: Uid, now: Timestamp) -> Self {
-        Self { uid, exposure: ExposureHistory::begin(now), last: vec![], said: None }
+        Self { uid, exposure: ExposureHistory::begin(now), last: vec![], said: None, unshed: None }
     }
 }
 
@@ -307,6 +333,18 @@ impl Observer for Acting<'_> {
             self.reconciler.queue.add(&call.target, Reason::Change);
         }
     }
+}
+
+/// Whether the server took the new status of the run.
+fn is_stored(executed: &Executed, run: &str) -> bool {
+    let stored = Action::RunStatus(run.to_owned());
+    executed.attempts.iter().any(|attempt| attempt.action == stored && attempt.status < 300)
+}
+
+/// Whether the traffic that a plan takes away is away.
+fn is_shed(executed: &Executed) -> bool {
+    executed.attempts.iter().any(|attempt| attempt.action == Action::Shed)
+        && !executed.failed.contains(&Action::Shed)
 }
 
 fn is_set(flag: &AtomicBool) -> bool {

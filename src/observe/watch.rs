@@ -59,6 +59,7 @@ pub(super) async fn run<T: Slim>(
         match event {
             Ok(event) => {
                 retry = FIRST_RETRY;
+                store.set_trouble(None);
                 take(store, event).iter().for_each(&on_change);
                 state.send_if_modified(|state| std::mem::replace(state, store.state()) != store.state());
             }
@@ -74,6 +75,7 @@ pub(super) async fn run<T: Slim>(
             Err(error) => {
                 let kind = &selection.resource.kind;
                 tracing::warn!(kind = %kind, error = %error, "the watch of {kind} failed, it is started again");
+                store.set_trouble(Some(error.to_string()));
                 clock.sleep(retry).await;
                 retry = (retry * 2).min(LAST_RETRY);
             }

@@ -157,6 +157,13 @@ impl Sampler {
         }
     }
 
+    /// When the measurement that is wanted or was answered was due; `None` where it is another one by now.
+    pub fn due(&self, run: &str, metric: &str, ordinal: u32) -> Option<Timestamp> {
+        let slots = lock(&self.slots);
+        let want = slots.wanted.get(&(run.to_owned(), metric.to_owned()))?;
+        (want.ordinal == ordinal).then_some(want.due)
+    }
+
     /// The answers that are there for a run, by metric.
     pub fn samples(&self, run: &str) -> BTreeMap<String, Sample> {
         let slots = lock(&self.slots);
