@@ -57,8 +57,15 @@ pub(super) struct Kept {
     exposure: ExposureHistory,
     last: Vec<Attempt>,
     said: Option<Said>,
-    /// Since when traffic has to be taken away and the request for it does not succeed.
-    unshed: Option<Timestamp>,
+    unshed: Option<Unshed>,
+}
+
+/// Traffic that has to be taken away, and is not yet.
+#[derive(Clone, Copy)]
+struct Unshed {
+    since: Timestamp,
+    /// The end of the measurement that it is for. The mark is gone once the verdict is booked.
+    sample: Option<Timestamp>,
 }
 
 /// How a pass ended.
@@ -176,7 +183,7 @@ impl Reconciler {
             return Executed { halted: Some(Halt::NotLeader), ..Executed::default() };
         }
         let executed = execute(&self.sender, &steps, &acting).await;
-        self.count(plan, &executed, now);
+        self.count(plan, &executed);
         executed
     }
 
@@ -192,15 +199,8 @@ impl Reconciler {
         self.term.as_ref().is_none_or(Term::is_running)
     }
 
-    fn count(&self, plan: &Plan, executed: &Executed, now: Timestamp) {
+    fn count(&self, plan: &Plan, executed: &Executed) {
         let Key { namespace, name } = &plan.owner.key;
-        let shed = executed.attempts.iter().find(|attempt| attempt.action == Action::Shed);
-        if let (Some(shed), Some(lowering)) = (shed.filter(|_| is_shed(executed)), &plan.shed.weights)
-            && let Some(mark) = &lowering.mark
-        {
-            let since = mark.verdict.at.min(now);
-            self.metrics.shed(namespace, name, shed.at.duration_since(since).as_secs_f64());
-        }
         if executed.halted.is_none() {
             for tell in &plan.tell {
                 if let Tell::Event(event) = tell {
@@ -208,6 +208,31 @@ impl Reconciler {
                 }
             }
         }
+    }
+
+    /// How long it took until traffic was away, or since when it is not. Answers with what is still to be moved.
+    fn count_shed(
+        &self,
+        Key { namespace, name }: &Key,
+        plan: &Plan,
+        executed: &Executed,
+        now: Timestamp,
+        before: Option<Unshed>,
+    ) -> Option<Unshed> {
+        let lowering = plan.shed.weights.as_ref().filter(|_| executed.halted != Some(Halt::NotLeader));
+        let sample =
+            lowering.and_then(|lowering| lowering.mark.as_ref()).map(|mark| mark.verdict.at.min(now));
+        let sample = sample.or(before.and_then(|before| before.sample));
+        let done = executed.attempts.iter().rfind(|attempt| attempt.action == Action::Shed);
+        let done = done.filter(|_| !executed.failed.contains(&Action::Shed));
+        if let (Some(done), Some(sample)) = (done, sample) {
+            self.metrics.shed(namespace, name, done.at.duration_since(sample).as_secs_f64());
+        }
+        let since = before.map_or(now, |before| before.since);
+        let unshed = lowering.filter(|_| done.is_none()).map(|_| Unshed { since, sample });
+        let seconds = unshed.map(|one| one.since.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64());
+        self.metrics.not_moved(namespace, name, seconds);
+        unshed
     }
 
     /// How late the measurements were that this pass stored.
@@ -237,10 +262,7 @@ impl Reconciler {
         }
         let surplus = entry.last.len().saturating_sub(OUTCOMES);
         entry.last.drain(..surplus);
-        let has_to_move = plan.shed.weights.is_some() && executed.halted != Some(Halt::NotLeader);
-        entry.unshed = (has_to_move && !is_shed(executed)).then(|| entry.unshed.unwrap_or(now));
-        let since = entry.unshed.map(|since| since.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64());
-        self.metrics.not_moved(&key.namespace, &key.name, since);
+        entry.unshed = self.count_shed(key, plan, executed, now, entry.unshed);
         let said = Said::of(observed, plan);
         if entry.said.as_ref() != Some(&said) {
             said.log(key, observed, plan);
@@ -339,12 +361,6 @@ impl Observer for Acting<'_> {
 fn is_stored(executed: &Executed, run: &str) -> bool {
     let stored = Action::RunStatus(run.to_owned());
     executed.attempts.iter().any(|attempt| attempt.action == stored && attempt.status < 300)
-}
-
-/// Whether the traffic that a plan takes away is away.
-fn is_shed(executed: &Executed) -> bool {
-    executed.attempts.iter().any(|attempt| attempt.action == Action::Shed)
-        && !executed.failed.contains(&Action::Shed)
 }
 
 fn is_set(flag: &AtomicBool) -> bool {

@@ -157,7 +157,7 @@ fn every_family_says_what_it_is_in_one_line_that_ends() {
     assert_eq!(helps.len(), types);
     for help in helps {
         let text = help.splitn(4, ' ').nth(3).unwrap_or_default();
-        assert!(text.ends_with('.') && text.len() > 20 && !text.contains("  "), "{help}");
+        assert!(text.ends_with('.') && text.len() > 10 && !text.contains("  "), "{help}");
     }
 }
 
