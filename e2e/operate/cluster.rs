@@ -185,6 +185,12 @@ impl Cluster {
         }
     }
 
+    /// Who holds a Lease; empty where it was given back.
+    pub(crate) fn holder(&self, lease: &str) -> String {
+        let lease = self.object(Resource::Leases, SYSTEM, lease);
+        lease["spec"]["holderIdentity"].as_str().unwrap_or("there is no such Lease").to_owned()
+    }
+
     fn object(&self, resource: Resource, namespace: &str, name: &str) -> Value {
         self.door.with(|world| {
             world

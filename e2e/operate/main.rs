@@ -1,5 +1,5 @@
-//! Operating serin: `deploy/` says what it claims, and every alert fires on a real Prometheus when its condition is made
-//! true, and not before.
+//! Operating serin: `deploy/` says what it claims, every alert fires on a real Prometheus when its condition is made true
+//! and not before, and traces reach a collector without anybody waiting for it.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,10 +16,12 @@ use serde_json::Value;
 mod alerts;
 mod cluster;
 mod deploy;
+mod page;
 mod process;
 mod prometheus;
 mod restricted;
 mod rules;
+mod traces;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::process::{Cluster, Election, Error, Ports, go_duration};
+use super::process::{self, Cluster, Election, Error, Ports, Traces, go_duration};
 use crate::{
     clock::{self, Clock},
     control::{
@@ -62,22 +62,30 @@ pub struct Args {
 /// Runs the verb until SIGTERM or SIGINT. The exit status is 1 when the leadership was lost or the start failed.
 pub fn run(args: &Args) -> ExitCode {
     match start(args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            tracing::info!("serin gitops has ended as it was asked to");
+            ExitCode::SUCCESS
+        }
         Err(error) => {
-            eprintln!("serin gitops: {error}");
+            process::fail("gitops", &error);
             ExitCode::FAILURE
         }
     }
 }
 
 fn start(args: &Args) -> Result<(), Error> {
-    args.ports.start_log()?;
+    let metrics = Metrics::of_role(env!("CARGO_PKG_VERSION"), "gitops");
+    let export = args.ports.start_log("gitops", &args.hostname, &metrics)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
-    runtime.block_on(serve(args))
+    runtime.block_on(async {
+        let traces = Traces::start(export);
+        let ended = serve(args, metrics).await;
+        traces.end().await;
+        ended
+    })
 }
 
-async fn serve(args: &Args) -> Result<(), Error> {
-    let metrics = Metrics::of_role(env!("CARGO_PKG_VERSION"), "gitops");
+async fn serve(args: &Args, metrics: Metrics) -> Result<(), Error> {
     let (client, default_namespace) = args.cluster.client(&metrics).await?;
     let own = args.pod_namespace.clone().unwrap_or(default_namespace);
     let page = Page::new(metrics.clone());

@@ -10,6 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tracing::{Instrument as _, info_span};
 
 use super::{
     lease::Term,
@@ -102,12 +103,16 @@ impl Reconciler {
     /// `None` where the Rollout is gone.
     async fn rollout(&self, due: &Due, key: &Key) -> Option<Ended> {
         let process = self.process_memory(key);
-        let Some((observed, now)) = self.observe(key, process.clone()) else {
+        let seen = info_span!(target: "trace", "observe").in_scope(|| self.observe(key, process.clone()));
+        let Some((observed, now)) = seen else {
             self.forget(&due.target, key);
             return None;
         };
-        let mut plan = decide::step(&observed, now);
-        let broken = invariants::check(&observed, &plan, now);
+        let (mut plan, broken) = info_span!(target: "trace", "decide").in_scope(|| {
+            let plan = decide::step(&observed, now);
+            let broken = invariants::check(&observed, &plan, now);
+            (plan, broken)
+        });
         if !broken.is_empty() {
             self.refuse(key, &mut plan, &broken);
         }
@@ -163,7 +168,7 @@ impl Reconciler {
                 rollout.name = %key.name,
                 invariant.name = %violation.rule,
                 detail = %violation.detail,
-                "the plan for `{key}` breaks an invariant and is not carried out, but for its shed"
+                "The plan for `{key}` breaks an invariant and is not carried out, but for its shed"
             );
         }
         plan.memory = Remember::default();
@@ -182,7 +187,8 @@ impl Reconciler {
         if !self.is_leading() {
             return Executed { halted: Some(Halt::NotLeader), ..Executed::default() };
         }
-        let executed = execute(&self.sender, &steps, &acting).await;
+        let span = info_span!(target: "trace", "apply", requests = steps.len());
+        let executed = execute(&self.sender, &steps, &acting).instrument(span).await;
         self.count(plan, &executed);
         executed
     }

@@ -6,6 +6,7 @@ use futures::FutureExt;
 use kube::Client;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{
     facts::Page,
@@ -214,7 +215,7 @@ impl Passes {
         }
         let rest = async { while running.join_next().await.is_some() {} };
         if self.clock.timeout(LAST_PASSES, rest).await.is_none() {
-            tracing::warn!("a pass did not end in time: its requests are found out by the next controller");
+            tracing::warn!("A pass did not end in time: its requests are found out by the next controller");
         }
     }
 
@@ -231,12 +232,20 @@ impl Passes {
 /// A pass that panics is a defect of ours, and must not stop other rollouts, nor its own for ever.
 async fn pass(reconciler: Arc<Reconciler>, due: Due) {
     let target = due.target.clone();
-    if AssertUnwindSafe(reconciler.pass(due)).catch_unwind().await.is_err() {
-        let key = target.key();
+    let key = target.key();
+    let why: Vec<&str> = due.reasons.iter().map(Into::into).collect();
+    let span = tracing::info_span!(
+        target: "trace",
+        "pass",
+        rollout.namespace = %key.namespace,
+        rollout.name = %key.name,
+        reasons = why.join(",")
+    );
+    if AssertUnwindSafe(reconciler.pass(due)).catch_unwind().instrument(span).await.is_err() {
         tracing::error!(
             rollout.namespace = %key.namespace,
             rollout.name = %key.name,
-            "a pass over `{key}` panicked: this is a defect of serin"
+            "A pass over `{key}` panicked: this is a defect of serin"
         );
         reconciler.queue.failed(&target, "panic", false);
     }

@@ -20,6 +20,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{
     cluster::{Cluster, ClusterError, Key},
@@ -236,12 +237,19 @@ impl Watched {
                 Err(error) => {
                     failures += 1;
                     self.unlisted.failed(self.kind, &error);
-                    tracing::warn!(kind = resource.kind, error = %error, "Watching {} failed; tried again", resource.kind);
+                    // Once: an outage would fill the log with its tries.
+                    if failures == 1 {
+                        let kind = &resource.kind;
+                        tracing::warn!(kind, error = %error, "The watch of {kind} failed; it is tried until it works again");
+                    }
                     clock.sleep(pause.after(failures)).await;
                     continue;
                 }
             };
-            failures = 0;
+            if std::mem::take(&mut failures) > 0 {
+                let kind = &resource.kind;
+                tracing::info!(kind, "The watch of {kind} works again");
+            }
             if change.is_some_and(|change| self.send.send(change).is_err()) {
                 return;
             }
@@ -369,7 +377,14 @@ impl Queue {
                 place.due = None;
                 let (workshop, key, mut pause) = (self.workshop.clone(), key.clone(), place.pause.clone());
                 self.running.spawn(async move {
-                    let ended = AssertUnwindSafe(pass(&workshop, &key, &mut pause)).catch_unwind().await;
+                    let span = tracing::info_span!(
+                        target: "trace",
+                        "revert",
+                        self_heal.namespace = key.0,
+                        self_heal.name = key.1
+                    );
+                    let pass = AssertUnwindSafe(pass(&workshop, &key, &mut pause)).catch_unwind();
+                    let ended = pass.instrument(span).await;
                     (key, ended.unwrap_or(Err(ClusterError::Panicked)), pause)
                 });
             }

@@ -6,6 +6,7 @@ mod process;
 pub mod requests;
 mod series;
 pub mod server;
+pub mod traces;
 
 pub use logging::{Format, Options};
 pub use metrics::{MetricFacts, Metrics, QueueFacts, RolloutFacts, RunFacts, SelfHealFacts, Snapshot};

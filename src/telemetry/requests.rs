@@ -9,6 +9,7 @@ use std::{
 
 use http::{Method, Request, Response};
 use tower::{Layer, Service};
+use tracing::{Instrument as _, Span, field::Empty};
 
 use super::Metrics;
 
@@ -60,17 +61,28 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (kind, verb) = subject(request.method(), request.uri().path(), request.uri().query());
         let began = (self.counting.steady)();
+        let span = tracing::info_span!(
+            target: "trace",
+            "request",
+            k8s.verb = verb,
+            k8s.resource = kind,
+            http.response.status_code = Empty
+        );
         let asked = Asked { counting: self.counting.clone(), kind, verb, began, status: 0 };
         let answer = self.inner.call(request);
-        Box::pin(async move {
-            // As a whole: what is dropped unanswered counts, too.
-            let mut asked = asked;
-            let answer = answer.await;
-            if let Ok(answer) = &answer {
-                asked.status = answer.status().as_u16();
+        Box::pin(
+            async move {
+                // As a whole: what is dropped unanswered counts, too.
+                let mut asked = asked;
+                let answer = answer.await;
+                if let Ok(answer) = &answer {
+                    asked.status = answer.status().as_u16();
+                    Span::current().record("http.response.status_code", asked.status);
+                }
+                answer
             }
-            answer
-        })
+            .instrument(span),
+        )
     }
 }
 
