@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cluster::{Cluster, SHOP, SYSTEM},
+    page,
     process::Process,
     prometheus::{Prometheus, free_port, within},
 };
@@ -101,6 +102,15 @@ impl Serin {
         Self { controller, gitops, ports }
     }
 
+    /// What Prometheus's own checker thinks of both pages.
+    async fn check_pages(&self) {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        for port in [self.ports.controller, self.ports.gitops] {
+            let answer = client.get(format!("http://127.0.0.1:{port}/metrics")).send().await.unwrap();
+            page::check(&answer.text().await.unwrap());
+        }
+    }
+
     /// Waits until both roles answer their readiness probe with 200.
     async fn ready(&self) {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -134,7 +144,7 @@ async fn backend(is_bad: Arc<AtomicBool>) -> String {
 }
 
 /// A page that serin's own telemetry writes, of a role that does not exist.
-async fn page(metrics: &Metrics, queue: &Arc<Mutex<QueueFacts>>) -> u16 {
+async fn stand_in(metrics: &Metrics, queue: &Arc<Mutex<QueueFacts>>) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (metrics, queue) = (metrics.clone(), Arc::clone(queue));
@@ -195,13 +205,13 @@ async fn every_alert_fires_when_its_condition_is_made_true_and_not_before() {
     let is_bad = Arc::<AtomicBool>::default();
     let address = backend(is_bad.clone()).await;
     let (metrics, queue) = (Metrics::of_role("test", "stand-in"), Arc::<Mutex<QueueFacts>>::default());
-    let stand_in = page(&metrics, &queue).await;
+    let third = stand_in(&metrics, &queue).await;
     let ports = Ports::free();
     let mut serin = Serin::start(folder.path(), &cluster, ports);
     serin.ready().await;
     let prometheus = Prometheus::start(
         folder.path(),
-        &[("controller", ports.controller), ("gitops", ports.gitops), ("stand-in", stand_in)],
+        &[("controller", ports.controller), ("gitops", ports.gitops), ("stand-in", third)],
     )
     .await;
     within(Duration::from_secs(60), "both roles lead", async || {
@@ -209,16 +219,17 @@ async fn every_alert_fires_when_its_condition_is_made_true_and_not_before() {
         if leaders == Some(2.0) { Ok(()) } else { Err(format!("{leaders:?}")) }
     })
     .await;
-    quiet_cluster(&cluster, &prometheus, &address).await;
+    quiet_cluster(&cluster, &prometheus, &address, &serin).await;
     bad_version(&cluster, &prometheus, &is_bad).await;
     contested(&cluster, &prometheus).await;
     by_telemetry(&prometheus, &metrics, &queue).await;
+    serin.check_pages().await;
     leaders_gone(folder.path(), &cluster, &prometheus, &mut serin).await;
-    print_counts(&serin);
+    judge_logs(&serin);
 }
 
-/// Five shops come up with their first version, and no alert fires.
-async fn quiet_cluster(cluster: &Cluster, prometheus: &Prometheus, address: &str) {
+/// The shops come up with their first version; then nothing happens, no alert fires and no line is logged.
+async fn quiet_cluster(cluster: &Cluster, prometheus: &Prometheus, address: &str, serin: &Serin) {
     let told = json!({"notifications.argoproj.io/subscribe.on-rollout-aborted.slack": "deploys"});
     cluster.shop("contested", address, &json!({}));
     cluster.shop("rejected", address, &told);
@@ -230,7 +241,10 @@ async fn quiet_cluster(cluster: &Cluster, prometheus: &Prometheus, address: &str
     for name in ["contested", "rejected", "pending", "blind"] {
         cluster.until(name, "is healthy", |rollout| rollout["status"]["phase"] == "Healthy").await;
     }
+    Clock::Wall.sleep(Duration::from_secs(3)).await;
+    let said = serin.controller.log();
     settled(prometheus).await;
+    assert_eq!(serin.controller.log(), said, "nothing happens, and nothing is said");
     let firing = prometheus.firing().await.unwrap();
     assert!(firing.is_empty(), "nothing is wrong yet: {firing:?}");
 }
@@ -317,17 +331,34 @@ async fn leaders_gone(folder: &Path, cluster: &Cluster, prometheus: &Prometheus,
     prometheus.fires("SerinGitopsDown", &[("role", "gitops")]).await;
 }
 
-/// How much both roles logged, and that every line is one JSON object with a message and no token in it.
-fn print_counts(serin: &Serin) {
+/// The logs of both roles: one JSON object a line, each with a message that says what it is about, and no token.
+fn judge_logs(serin: &Serin) {
     for (role, process) in [("controller", &serin.controller), ("gitops", &serin.gitops)] {
         let log = process.log();
         assert!(!log.contains("xoxb"), "{role}");
-        let lines: Vec<&str> = log.lines().filter(|line| !line.starts_with("serin ")).collect();
-        for line in &lines {
+        for line in log.lines() {
             let entry: Value =
                 serde_json::from_str(line).unwrap_or_else(|error| panic!("{role}: {error}: {line}"));
-            assert!(entry["message"].is_string(), "{role}: {line}");
+            let message = entry["message"].as_str().unwrap_or_default();
+            let is_about =
+                ["`", "serin ", "The ", "All ", "Ready ", "Asked "].iter().any(|part| message.contains(part));
+            assert!(is_about, "{role}: {line}");
         }
-        println!("alerts: {role} logged {} lines", lines.len());
+        println!("alerts: {role} logged {} lines", log.lines().count());
+    }
+    let log = serin.controller.log();
+    for (count, part) in [
+        (
+            1,
+            "Could not yet take traffic from the canary of `shop/rejected`: 20 % was live, 0 % is permitted: metric `errors` is Failed: 0.31, and `result < 0.05` was asked for",
+        ),
+        (1, "Took traffic from the canary of `shop/rejected`"),
+        (1, "`shop/blind`: MetricsUnavailable: "),
+        (1, "`shop/contested`: TrafficContested: "),
+        (1, "`shop/stuck`: InvalidSpec: "),
+        (1, "Lost the Lease `argo-rollouts-controller-lock`"),
+        (1, "Standing by: `somebody-else` holds the Lease"),
+    ] {
+        assert_eq!(log.matches(part).count(), count, "{part}\n{log}");
     }
 }

@@ -453,7 +453,10 @@ impl Candidate {
                 "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": format!("{:.6}", self.clock.now()),
             });
             match self.write(freed).await {
-                Ok(_) => break,
+                Ok(_) => {
+                    tracing::info!(lease.name = %self.config.name, "Gave the Lease `{}` back", self.config.name);
+                    break;
+                }
                 // A renewal of ours that was cut off may have arrived after all.
                 Err(Failure::Conflict) if self.look().await.is_ok() => {
                     let holder = self.seen.as_ref().map(|seen| &seen.object["spec"]["holderIdentity"]);

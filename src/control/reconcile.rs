@@ -262,6 +262,7 @@ impl Reconciler {
         let mut kept = self.kept();
         let Some(entry) = kept.get_mut(key) else { return };
         saying::failures(key, &entry.last, executed);
+        saying::troubles(key, plan, executed);
         for attempt in &executed.attempts {
             entry.last.retain(|known| known.action != attempt.action);
             entry.last.push(attempt.clone());
@@ -269,7 +270,7 @@ impl Reconciler {
         let surplus = entry.last.len().saturating_sub(OUTCOMES);
         entry.last.drain(..surplus);
         entry.unshed = self.count_shed(key, plan, executed, now, entry.unshed);
-        let said = Said::of(observed, plan);
+        let said = Said::of(plan, executed);
         if entry.said.as_ref() != Some(&said) {
             said.log(key, observed, plan);
             entry.said = Some(said);

@@ -54,27 +54,33 @@ pub(super) async fn run<T: Slim>(
     };
     let mut stream = pin!(watcher::watcher(api, config));
     let mut retry = FIRST_RETRY;
+    let kind = &selection.resource.kind;
+    let mut is_failing = false;
     // The stream goes on for ever: after an error it starts over by itself.
     while let Some(event) = stream.next().await {
         match event {
             Ok(event) => {
                 retry = FIRST_RETRY;
                 store.set_trouble(None);
+                if std::mem::take(&mut is_failing) {
+                    tracing::info!(kind = %kind, "The watch of {kind} works again");
+                }
                 take(store, event).iter().for_each(&on_change);
                 state.send_if_modified(|state| std::mem::replace(state, store.state()) != store.state());
             }
             Err(error) if selection.is_optional && is_absent(&error) => {
                 if store.state() != State::Absent {
-                    let kind = &selection.resource.kind;
-                    tracing::warn!(kind = %kind, error = %error, "goes on without the kind {kind}: it cannot be read here");
+                    tracing::warn!(kind = %kind, error = %error, "Goes on without the kind {kind}: it cannot be read here");
                     store.set_absent();
                     state.send_replace(State::Absent);
                 }
                 clock.sleep(ABSENT_RETRY).await;
             }
             Err(error) => {
-                let kind = &selection.resource.kind;
-                tracing::warn!(kind = %kind, error = %error, "the watch of {kind} failed, it is started again");
+                // Once: an outage would fill the log with the tries of each kind.
+                if !std::mem::replace(&mut is_failing, true) {
+                    tracing::warn!(kind = %kind, error = %error, "The watch of {kind} failed; it is tried until it works again");
+                }
                 store.set_trouble(Some(error.to_string()));
                 clock.sleep(retry).await;
                 retry = (retry * 2).min(LAST_RETRY);
