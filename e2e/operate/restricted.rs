@@ -135,9 +135,11 @@ fn what_the_standard_forbids_is_found() {
     for (path, value) in changes {
         let mut pod = fine.clone();
         let (parent, key) = path.rsplit_once('/').unwrap();
-        match pod.pointer_mut(parent).unwrap() {
-            Value::Array(list) => list[key.parse::<usize>().unwrap()] = value,
-            parent => parent[key] = value,
+        let parent = pod.pointer_mut(parent).unwrap();
+        if parent.is_array() {
+            parent[key.parse::<usize>().unwrap()] = value
+        } else {
+            parent[key] = value
         }
         assert_eq!(broken(&pod).len(), 1, "{path}: {:?}", broken(&pod));
     }
