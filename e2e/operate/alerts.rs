@@ -18,6 +18,7 @@ use std::{
 use axum::{Router, extract::Form, routing::post};
 use serde_json::{Value, json};
 use serin::{
+    api::http::Method,
     clock::Clock,
     sim::{
         slack::{Fault, Faults, SlackReceiver},
@@ -28,7 +29,7 @@ use serin::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cluster::{Cluster, SHOP, SYSTEM},
+    cluster::{Cluster, Refusal, SHOP, SYSTEM},
     page,
     process::Process,
     prometheus::{Prometheus, free_port, within},
@@ -262,11 +263,16 @@ async fn bad_version(cluster: &Cluster, prometheus: &Prometheus, is_bad: &Atomic
     for alert in ["SerinSelfHealStuck", "SerinNotificationsFailing", "SerinRolloutStuck"] {
         prometheus.is_quiet(alert).await;
     }
-    cluster.refuse(true);
+    cluster.refuse(Some(Refusal {
+        method: Method::Patch,
+        path: "/virtualservices/rejected",
+        status: 500,
+        message: "admission webhook \"routes.example\" failed",
+    }));
     is_bad.store(true, Ordering::SeqCst);
     prometheus.fires("SerinTrafficNotMoved", &[("namespace", SHOP), ("name", "rejected")]).await;
     prometheus.fires("SerinApiErrors", &[("kind", "virtualservices"), ("verb", "Patch")]).await;
-    cluster.refuse(false);
+    cluster.refuse(None);
     cluster.carries("rejected", 0).await;
     prometheus.fires("SerinShedSlow", &[("namespace", SHOP), ("name", "rejected")]).await;
     prometheus.ends("SerinTrafficNotMoved").await;

@@ -3,10 +3,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -31,11 +28,30 @@ pub(crate) const SYSTEM: &str = "serin-system";
 pub(crate) const CONTROLLER_LEASE: &str = "argo-rollouts-controller-lock";
 pub(crate) const GITOPS_LEASE: &str = "serin-gitops";
 
+/// Requests that serin is refused, with an admission webhook's or the authorizer's words.
+#[derive(Clone)]
+pub(crate) struct Refusal {
+    pub(crate) method: Method,
+    /// The path's end.
+    pub(crate) path: &'static str,
+    pub(crate) status: u16,
+    pub(crate) message: &'static str,
+}
+
+impl Refusal {
+    fn answer(&self) -> Response {
+        let reason = if self.status == 403 { "Forbidden" } else { "InternalError" };
+        let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": self.status,
+            "reason": reason, "message": self.message});
+        Response { status: self.status, body }
+    }
+}
+
 /// The embedded world on a socket.
 pub(crate) struct Cluster {
     door: Door,
-    /// Which shop's VirtualService the API server refuses to change, while true.
-    refuses: Arc<AtomicBool>,
+    /// What the API server refuses serin.
+    refuses: Arc<Mutex<Option<Refusal>>>,
     pub(crate) kubeconfig: PathBuf,
     stop: CancellationToken,
 }
@@ -61,17 +77,15 @@ impl Cluster {
             "users": [{"name": "serin", "user": {}}],
             "contexts": [{"name": "world", "context": {"cluster": "world", "user": "serin", "namespace": SYSTEM}}]});
         std::fs::write(&kubeconfig, config.to_string()).unwrap();
-        let refuses = Arc::<AtomicBool>::default();
+        let refuses = Arc::<Mutex<Option<Refusal>>>::default();
         let asked = Arc::clone(&refuses);
         door.with(|world| {
             world.intercept(Box::new(move |request, actor| {
-                let is_it = actor != PERSON && request.method == Method::Patch && request.path.ends_with("/rejected");
-                if is_it && request.path.contains("/virtualservices/") && asked.load(Ordering::SeqCst) {
-                    let body = json!({"kind": "Status", "status": "Failure", "code": 500, "reason": "InternalError",
-                        "message": "admission webhook \"routes.example\" failed"});
-                    return Intercept::Answer(Response { status: 500, body });
+                let refusal = asked.lock().unwrap().clone().filter(|_| actor != PERSON);
+                match refusal.filter(|one| one.method == request.method && request.path.ends_with(one.path)) {
+                    Some(refusal) => Intercept::Answer(refusal.answer()),
+                    None => Intercept::Pass,
                 }
-                Intercept::Pass
             }));
         });
         let this = Self { door, refuses, kubeconfig, stop };
@@ -84,9 +98,9 @@ impl Cluster {
         this
     }
 
-    /// From now on, or no longer, the API server refuses changes of the rejected shop's VirtualService.
-    pub(crate) fn refuse(&self, is_refused: bool) {
-        self.refuses.store(is_refused, Ordering::SeqCst);
+    /// From now on the API server refuses serin this, or nothing any more.
+    pub(crate) fn refuse(&self, refusal: Option<Refusal>) {
+        *self.refuses.lock().unwrap() = refusal;
     }
 
     /// Makes an object, as a person.

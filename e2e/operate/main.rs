@@ -17,6 +17,7 @@ mod alerts;
 mod cluster;
 mod deploy;
 mod page;
+mod probes;
 mod process;
 mod prometheus;
 mod restricted;

@@ -18,7 +18,10 @@ use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{self, Clock};
+use crate::{
+    clock::{self, Clock},
+    telemetry::logging,
+};
 
 /// The reference controller's Lease.
 const CONTROLLER_LOCK: &str = "argo-rollouts-controller-lock";
@@ -265,6 +268,8 @@ enum Failure {
     Build(#[source] http::Error),
     #[error("the API server refused: {0}")]
     Refused(#[source] Box<kube::Error>),
+    #[error("the API server cannot be reached: {0}")]
+    Unreached(String),
 }
 
 struct Candidate {
@@ -291,7 +296,11 @@ impl Candidate {
             let leads = self.note(attempt);
             if was_leading && !leads {
                 self.term.end();
-                tracing::error!(lease.name = %self.config.name, "Lost the Lease `{}`", self.config.name);
+                let (name, holder) = (&self.config.name, self.holder().unwrap_or_default());
+                tracing::error!(
+                    lease.name = %name, lease.holder = holder,
+                    "Lost the Lease `{name}`, which `{holder}` holds by what was last seen: nothing is done any more"
+                );
                 return State::Lost;
             }
             if leads && !was_leading {
@@ -341,15 +350,20 @@ impl Candidate {
 
     /// Says whom we wait for, each time that it is somebody else.
     fn stand_by(&mut self, is_leading: bool) {
-        let holder = self.seen.as_ref().and_then(|seen| seen.object["spec"]["holderIdentity"].as_str());
-        let holder = holder.filter(|_| !is_leading).map(str::to_owned);
-        if let Some(holder) = holder.as_ref().filter(|_| self.told != holder) {
+        // One whose term is running has just lost the Lease, and that is another line.
+        let holder = self.holder().filter(|_| !is_leading && !self.term.is_running()).map(str::to_owned);
+        if let Some(holder) = holder.as_ref().filter(|holder| self.told.as_ref() != Some(*holder)) {
             tracing::info!(
                 lease.name = %self.config.name, lease.holder = %holder,
                 "Standing by: `{holder}` holds the Lease `{}`", self.config.name
             );
         }
         self.told = holder;
+    }
+
+    /// Who holds the Lease, by what was seen last.
+    fn holder(&self) -> Option<&str> {
+        self.seen.as_ref().and_then(|seen| seen.object["spec"]["holderIdentity"].as_str())
     }
 
     /// One round; true when the Lease is ours after it.
@@ -437,8 +451,10 @@ impl Candidate {
         let left = self.term.left();
         let limit = if left.is_zero() { limit } else { limit.min(left) };
         let answer = self.clock.timeout(limit, self.client.request::<Value>(request)).await;
-        answer.ok_or(Failure::TimedOut)?.map_err(|error| {
-            if status_code(&error) == 409 { Failure::Conflict } else { Failure::Refused(Box::new(error)) }
+        answer.ok_or(Failure::TimedOut)?.map_err(|error| match status_code(&error) {
+            409 => Failure::Conflict,
+            0 => Failure::Unreached(logging::with_causes(&error)),
+            _ => Failure::Refused(Box::new(error)),
         })
     }
 

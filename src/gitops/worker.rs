@@ -34,13 +34,16 @@ use super::{
 use crate::{
     api::serin::{Phase, SelfHeal, SelfHealPolicy},
     clock::Clock,
-    telemetry::{Health, Heartbeat, Metrics, SelfHealFacts},
+    telemetry::{Health, Heartbeat, Metrics, SelfHealFacts, logging::with_causes},
 };
 
 /// The loop turns this often, also when nothing is due.
 const TURN: Duration = Duration::from_secs(10);
 /// A loop that has not turned for so long hangs.
 const LONGEST_TURN: Duration = Duration::from_secs(60);
+
+/// Between two tries of a watch that fails.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// How the Git lane works.
 #[derive(Clone, Debug)]
@@ -177,7 +180,7 @@ impl Unlisted {
         }
     }
 
-    fn failed(&self, kind: Kind, error: &watcher::Error) {
+    fn failed(&self, kind: Kind, error: &str) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(why) = all.get_mut(&kind) {
             *why = format!("{} cannot be listed: {error}", kind.resource().kind);
@@ -233,16 +236,22 @@ impl Watched {
         let mut listed = BTreeSet::new();
         while let Some(event) = events.next().await {
             let change = match event {
+                // Said before each list is asked for, and so no sign that anything works.
+                Ok(Event::Init) => {
+                    listed.clear();
+                    continue;
+                }
                 Ok(event) => self.take(event, &mut listed),
                 Err(error) => {
                     failures += 1;
-                    self.unlisted.failed(self.kind, &error);
+                    let why = with_causes(&error);
+                    self.unlisted.failed(self.kind, &why);
                     // Once: an outage would fill the log with its tries.
                     if failures == 1 {
                         let kind = &resource.kind;
-                        tracing::warn!(kind, error = %error, "The watch of {kind} failed; it is tried until it works again");
+                        tracing::warn!(kind, error = %why, "The watch of {kind} failed, it is tried until it works again: {why}");
                     }
-                    clock.sleep(pause.after(failures)).await;
+                    clock.sleep(pause.after(failures).min(LONGEST_PAUSE)).await;
                     continue;
                 }
             };
@@ -261,10 +270,7 @@ impl Watched {
         match event {
             Event::Apply(object) => there(self.kind, &object),
             Event::Delete(object) => gone(self.kind, &object),
-            Event::Init => {
-                listed.clear();
-                None
-            }
+            Event::Init => None,
             Event::InitApply(object) => {
                 listed.insert(key(&object));
                 there(self.kind, &object)

@@ -61,6 +61,21 @@ pub enum LogError {
     Installed(#[source] tracing_subscriber::util::TryInitError),
 }
 
+/// An error with what caused it: the outermost often says no more than that a request failed.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}
+
 /// Installs the process's subscriber: log lines, and `spans` where traces are wanted. Called once, before anything logs.
 ///
 /// # Errors
@@ -154,6 +169,18 @@ mod tests {
         assert!(!logged(Format::Text, "info").contains("pool is full"));
         assert!(logged(Format::Text, "trace").contains("pool is full"));
         assert_eq!(logged(Format::Text, "warning"), "");
+    }
+
+    #[test]
+    fn causes_are_told_once_each() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the list failed: no connection")]
+        struct Outer(#[source] Middle);
+        #[derive(Debug, thiserror::Error)]
+        #[error("no connection")]
+        struct Middle(#[source] std::io::Error);
+        let error = Outer(Middle(std::io::ErrorKind::ConnectionRefused.into()));
+        assert_eq!(with_causes(&error), "the list failed: no connection: connection refused");
     }
 
     #[test]
