@@ -280,7 +280,28 @@ async fn bad_version(cluster: &Cluster, prometheus: &Prometheus, is_bad: &Atomic
     prometheus.fires("SerinSelfHealStuck", &[("name", "pending"), ("phase", "Pending")]).await;
     prometheus.fires("SerinNotificationsFailing", &[("namespace", SHOP), ("name", "rejected")]).await;
     prometheus.ends("SerinApiErrors").await;
+    counted(prometheus).await;
     stuck(cluster, prometheus).await;
+}
+
+/// What the story of a bad version leaves on the page beside the alerts.
+async fn counted(prometheus: &Prometheus) {
+    for query in [
+        "rollout_verdict_lag_seconds_count{name=\"rejected\"} > 0",
+        "rollout_sample_to_shed_seconds_sum{name=\"rejected\"} > 10",
+        "rollout_sample_to_shed_seconds_bucket{name=\"pending\",le=\"1.0\"} == 1",
+        "rollout_events_total{name=\"pending\",reason=\"RolloutAborted\"} == 1",
+        "rollout_info{name=\"rejected\",phase=\"Abort\"} == 1",
+        "analysis_run_metric_phase{name=~\"rejected-.+\",metric=\"errors\",phase=\"Failed\"} == 1",
+        "rollout_self_heals{phase=\"Blocked\"} == 1",
+        "process_resident_memory_bytes{job=\"controller\"} > 1e6",
+    ] {
+        within(Duration::from_secs(20), query, async || match prometheus.value(query).await? {
+            Some(_) => Ok(()),
+            None => Err("an empty answer".to_owned()),
+        })
+        .await;
+    }
 }
 
 /// A Rollout that no controller can carry out.
