@@ -23,7 +23,10 @@ use super::{
     transfer::Transfer,
 };
 use crate::{
-    api::serin::{SelfHeal, SelfHealPolicy},
+    api::{
+        http::WATCH_SECONDS,
+        serin::{SelfHeal, SelfHealPolicy},
+    },
     clock::Clock,
 };
 
@@ -158,7 +161,7 @@ async fn watch(
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
         None => Api::all_with(client, &resource),
     };
-    let events = watcher(api, watcher::Config::default().page_size(100));
+    let events = watcher(api, watcher::Config::default().page_size(100).timeout(WATCH_SECONDS));
     let mut events: std::pin::Pin<Box<dyn Stream<Item = _> + Send>> = Box::pin(events);
     let mut pause = Pause::new(0, &resource.plural);
     let mut failures = 0;

@@ -14,12 +14,13 @@ use super::{
     object::{Slim, Watched},
     store::{Changed, State, Store},
 };
-use crate::clock::Clock;
+use crate::{api::http::WATCH_SECONDS, clock::Clock};
 
 /// Objects in one page of a list: bounds what a start holds in memory at a time.
 const PAGE: u32 = 100;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(30);
+/// Short: what happened during an outage is to be known soon after it.
+const LAST_RETRY: Duration = Duration::from_secs(4);
 /// How often a kind that the server does not know is asked for again.
 const ABSENT_RETRY: Duration = Duration::from_secs(180);
 
@@ -50,6 +51,7 @@ pub(super) async fn run<T: Slim>(
     let config = watcher::Config {
         label_selector: selection.labels.clone(),
         page_size: Some(PAGE),
+        timeout: Some(WATCH_SECONDS),
         ..watcher::Config::default()
     };
     let mut stream = pin!(watcher::watcher(api, config));
@@ -58,7 +60,10 @@ pub(super) async fn run<T: Slim>(
     while let Some(event) = stream.next().await {
         match event {
             Ok(event) => {
-                retry = FIRST_RETRY;
+                // A list that is only about to begin has not succeeded.
+                if !matches!(event, Event::Init) {
+                    retry = FIRST_RETRY;
+                }
                 take(store, event).iter().for_each(&on_change);
                 state.send_if_modified(|state| std::mem::replace(state, store.state()) != store.state());
             }
