@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::store::{Part, Refusal, Resource, Route, bad_request, route, table, unsupported_media_type};
+use super::store::{
+    Discovery, Part, Refusal, Resource, Route, aggregated, bad_request, route, table, unsupported_media_type,
+};
 use crate::api::http::{Body, Method, Request};
 
 /// Reads a request.
@@ -29,36 +31,59 @@ pub(super) fn request(parts: &http::request::Parts, body: &[u8]) -> Result<Reque
     })
 }
 
-/// How a client wants objects shown.
+/// How a client wants an answer shown.
 #[derive(Clone, Debug)]
-pub(super) struct View {
-    /// The resource, and what the rows are to include; `None` for whole objects.
-    table: Option<(Resource, String)>,
+pub(super) enum View {
+    Whole,
+    /// The resource, and what the rows are to include.
+    Table(Resource, String),
+    /// Discovery of everything in one document; of the core group where true.
+    Aggregated(bool),
 }
 
 impl View {
-    /// The body as the client wants it; discovery, scales and refusals stay as they are.
+    /// The body as the client wants it; scales and refusals stay as they are.
     pub(super) fn of(&self, body: Value, now: Timestamp) -> Value {
-        match &self.table {
-            Some((resource, include)) => table(*resource, &body, include, now),
-            None => body,
+        match self {
+            Self::Whole => body,
+            Self::Table(resource, include) => table(*resource, &body, include, now),
+            Self::Aggregated(core) => aggregated(*core),
+        }
+    }
+
+    /// The media type of a body of this view.
+    pub(super) fn content_type(&self) -> &'static str {
+        match self {
+            Self::Whole | Self::Table(..) => "application/json",
+            Self::Aggregated(_) => AGGREGATED,
         }
     }
 }
 
-/// Reads from `Accept` whether Tables are wanted; only reads of whole objects have them.
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/// Reads from `Accept` what is wanted: the first form that is served here.
 pub(super) fn view(parts: &http::request::Parts, request: &Request) -> View {
     let accept = parts.headers.get(http::header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    let first = accept.unwrap_or_default().split(',').next().unwrap_or_default();
-    let wanted = first.contains("as=Table") && first.contains("v=v1;") && request.method == Method::Get;
-    let table = match route(&request.path) {
-        Route::Objects(target) if wanted && target.part == Part::Main => {
+    let accept = accept.unwrap_or_default().replace(' ', "");
+    let first = accept.split(',').next().unwrap_or_default();
+    let wants_table = first.contains("as=Table") && first.split(';').any(|word| word == "v=v1");
+    let wants_aggregate = accept.split(',').any(|form| {
+        let mut words = form.split(';');
+        words.next() == Some("application/json")
+            && form.contains("as=APIGroupDiscoveryList")
+            && words.any(|word| word == "v=v2")
+    });
+    match route(&request.path) {
+        _ if request.method != Method::Get => View::Whole,
+        Route::Objects(target) if wants_table && target.part == Part::Main => {
             let include = request.query.iter().find(|(key, _)| key == "includeObject");
-            Some((target.resource, include.map(|(_, value)| value.clone()).unwrap_or_default()))
+            View::Table(target.resource, include.map(|(_, value)| value.clone()).unwrap_or_default())
         }
-        Route::Objects(_) | Route::Discovery(_) | Route::NoPart(..) | Route::Unknown(_) => None,
-    };
-    View { table }
+        Route::Discovery(Discovery::CoreVersions) if wants_aggregate => View::Aggregated(true),
+        Route::Discovery(Discovery::Groups) if wants_aggregate => View::Aggregated(false),
+        Route::Objects(_) | Route::Discovery(_) | Route::NoPart(..) | Route::Unknown(_) => View::Whole,
+    }
 }
 
 fn read_body(kind: &str, body: &[u8]) -> Result<Body, Refusal> {

@@ -76,6 +76,65 @@ fn openapi(wanted: &str) -> Value {
     json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.34.4"}, "paths": paths})
 }
 
+/// Discovery of the core group, or of all others, as one `APIGroupDiscoveryList`.
+pub fn aggregated(core: bool) -> Value {
+    let groups = if core { vec![""] } else { Definition::groups() };
+    let items: Vec<Value> = groups.into_iter().map(aggregated_group).collect();
+    json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
+}
+
+fn aggregated_group(name: &str) -> Value {
+    let served = group(name);
+    let versions = served.as_ref().and_then(|group| group["versions"].as_array());
+    let versions: Vec<&str> = match versions {
+        Some(versions) if !name.is_empty() => {
+            versions.iter().filter_map(|it| it["version"].as_str()).collect()
+        }
+        _ => vec!["v1"],
+    };
+    let versions: Vec<Value> = versions
+        .into_iter()
+        .map(|version| {
+            let resources = aggregated_resources(name, version);
+            json!({"version": version, "resources": resources, "freshness": "Current"})
+        })
+        .collect();
+    let metadata = if name.is_empty() { json!({}) } else { json!({"name": name}) };
+    json!({"metadata": metadata, "versions": versions})
+}
+
+fn aggregated_resources(group: &str, version: &str) -> Vec<Value> {
+    let mut found: Vec<Value> = vec![];
+    for entry in resources(group, version) {
+        let own =
+            |field: &str, usual: &str| entry.get(field).and_then(Value::as_str).unwrap_or(usual).to_owned();
+        let kind =
+            json!({"group": own("group", group), "version": own("version", version), "kind": entry["kind"]});
+        let name = own("name", "");
+        match (name.split_once('/'), found.last_mut()) {
+            (Some((_, part)), Some(last)) => {
+                let part = json!({"subresource": part, "responseKind": kind, "verbs": entry["verbs"]});
+                match last.get_mut("subresources").and_then(Value::as_array_mut) {
+                    Some(parts) => parts.push(part),
+                    None => last["subresources"] = json!([part]),
+                }
+            }
+            _ => {
+                let scope = if entry["namespaced"] == true { "Namespaced" } else { "Cluster" };
+                let mut resource = json!({"resource": name, "responseKind": kind, "scope": scope,
+                    "singularResource": entry["singularName"], "verbs": entry["verbs"]});
+                for field in ["shortNames", "categories"] {
+                    if let Some(value) = entry.get(field) {
+                        resource[field] = value.clone();
+                    }
+                }
+                found.push(resource);
+            }
+        }
+    }
+    found
+}
+
 fn version() -> Value {
     json!({
         "major": "1", "minor": "34", "gitVersion": "v1.34.4", "gitCommit": "", "gitTreeState": "clean",

@@ -25,7 +25,9 @@ mod route;
 mod schema;
 mod selector;
 mod status;
+mod structural;
 mod table;
+mod typed;
 mod validate;
 mod write;
 
@@ -37,6 +39,7 @@ mod tests;
 pub use change::PatchKind;
 pub use defaults::{base64, tag};
 pub use delete::DeleteOptions;
+pub use discovery::aggregated;
 pub use history::{Change, Event, EventKind, Events, Key};
 pub use list::Watch;
 pub use resource::{Definition, Generation, Names, Resource};

@@ -169,6 +169,13 @@ pub fn bad_request(message: &str) -> Refusal {
     failure(400, "BadRequest", message, Value::Null)
 }
 
+/// 400 of an object that does not decode.
+pub(super) fn cannot_be_handled(definition: &Definition, why: &str) -> Refusal {
+    let version = definition.versions.first().copied().unwrap_or_default();
+    let kind = definition.kind;
+    bad_request(&format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
+}
+
 /// 403 of a creation in a namespace that is going away.
 pub(super) fn namespace_terminating(definition: &Definition, name: &str, namespace: &str) -> Refusal {
     let why = format!("unable to create new content in namespace {namespace} because it is being terminated");

@@ -6,7 +6,7 @@ use super::{
     resource::{Definition, Names, Resource},
     selector::Selectors,
     status::{Cause, Refusal, bad_request, invalid},
-    text,
+    structural, text,
 };
 
 /// Checks an object that is about to be stored.
@@ -32,6 +32,7 @@ pub(super) fn object(resource: Resource, object: &Value, live: Option<&Value>) -
         }
     }
     content(resource, object, live, &mut causes);
+    causes.extend(structural::check(resource, object, live));
     if causes.is_empty() { Ok(()) } else { Err(invalid(definition, name, &causes)) }
 }
 
@@ -122,8 +123,6 @@ fn json_type(value: &Value) -> &'static str {
 const IMMUTABLE: &[(Resource, &str, &str, &str)] = &[
     (Resource::ReplicaSets, "/spec/selector", "spec.selector", "field is immutable"),
     (Resource::Deployments, "/spec/selector", "spec.selector", "field is immutable"),
-    (Resource::Rollouts, "/spec/selector", "spec.selector", ".spec.selector is immutable"),
-    (Resource::SelfHeals, "/spec", "spec", "Value is immutable"),
 ];
 
 type Check = fn(&Value, &mut Vec<Cause>);

@@ -11,10 +11,10 @@ use super::{
     resource::{Generation, Resource},
     route::Part,
     status::{
-        Refusal, already_exists, conflict, internal, namespace_terminating, not_found, other_uid,
-        version_required,
+        Refusal, already_exists, cannot_be_handled, conflict, internal, namespace_terminating, not_found,
+        other_uid, version_required,
     },
-    text, validate,
+    structural, text, typed, validate,
 };
 
 /// Who writes, and how.
@@ -62,9 +62,7 @@ impl Store {
         {
             fields.remove("status");
         }
-        if !definition.custom {
-            drop_nulls(&mut object);
-        }
+        shape(resource, &mut object)?;
         defaults::fill(resource, &mut object);
         if let Some(status) = defaults::initial_status(resource, &object, &self.stamp())
             && let Some(fields) = object.as_object_mut()
@@ -107,9 +105,7 @@ impl Store {
         check_identity(resource, key, &live, &object)?;
         restrict(resource, by.part, &live, &mut object);
         keep_server_fields(&live, &mut object);
-        if !definition.custom {
-            drop_nulls(&mut object);
-        }
+        shape(resource, &mut object)?;
         defaults::fill(resource, &mut object);
         keep_allocated(resource, &live, &mut object);
         validate::object(resource, &object, Some(&live))?;
@@ -357,13 +353,10 @@ fn content_differs(resource: Resource, live: &Value, object: &Value) -> bool {
     content(live, object) || content(object, live)
 }
 
-fn drop_nulls(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.retain(|_, inner| !inner.is_null());
-            fields.values_mut().for_each(drop_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
+/// An object as the server's types or the schema of its kind hold it.
+fn shape(resource: Resource, object: &mut Value) -> Result<(), Refusal> {
+    typed::shape(resource, object)
+        .map_err(|mismatch| cannot_be_handled(resource.definition(), &mismatch.to_string()))?;
+    structural::shape(resource, object);
+    Ok(())
 }
