@@ -25,6 +25,9 @@ struct Patterns {
     address: Regex,
     version: Regex,
     age: Regex,
+    patched: Regex,
+    typed: Regex,
+    place: Regex,
 }
 
 #[expect(clippy::unwrap_used, reason = "fixed texts, compiled by every run")]
@@ -37,6 +40,12 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
         r"(old resource version: |large resource version: |, current: |ResourceVersion in the precondition \(|ResourceVersion in record \()([0-9]+)( \([0-9]+\))?",
     )
     .unwrap(),
+    // The object that a refused patch would have made, printed in the order of Go's types.
+    patched: Regex::new(r#"patch: Invalid value: "\{.*\}": |^Invalid value: "\{.*\}": |Object 'Kind' is missing in '.*'"#).unwrap(),
+    // What exactly is of the wrong type: the server has several decoders, each with words of its own.
+    typed: Regex::new(r"(?s)^failed to (?:create typed patch|convert new) object \([^)]*\).*").unwrap(),
+    // The path is said before; here it is whole or its last step, as the server has come to it.
+    place: Regex::new(r"[A-Za-z0-9_.\[\]]+ in body ").unwrap(),
     age: Regex::new("^([0-9]{1,2}s|<unknown>|<invalid>)$").unwrap(),
 }
 });
@@ -52,17 +61,30 @@ impl Seen {
             // Others write meanwhile.
             *version = Value::from("<list>");
         }
+        if let Some(events) = body.as_array_mut() {
+            bookmarks(events);
+        }
         self.walk(&mut body, "");
+        sort_causes(&mut body);
         body
     }
 
     fn walk(&mut self, value: &mut Value, field: &str) {
         match value {
             Value::Object(fields) => {
+                // A hash of nothing that a client knows, and the address of the machine.
                 fields.remove("storageVersionHash");
+                fields.remove("serverAddressByClientCIDRs");
                 for (name, inner) in fields.iter_mut() {
                     self.walk(inner, name);
                 }
+            }
+            Value::Array(items) if field == "managedFields" => {
+                // Sorted by time, in whole seconds: two writes may or may not fall into the same one.
+                items.sort_by_key(|entry| {
+                    ["operation", "manager", "apiVersion", "subresource"].map(|part| entry[part].to_string())
+                });
+                items.iter_mut().for_each(|item| self.walk(item, ""));
             }
             Value::Array(items) if field == "columnDefinitions" => {
                 for column in items.iter_mut().filter_map(Value::as_object_mut) {
@@ -100,7 +122,43 @@ impl Seen {
         let text = all.address.replace_all(&text, |found: &regex::Captures<'_>| {
             label(&mut self.addresses, "address", &found[0])
         });
-        all.version.replace_all(&text, "$1<version>").into_owned()
+        let text = all.version.replace_all(&text, "$1<version>");
+        let text = all.patched.replace_all(&text, "<patched object>: ");
+        let text = all.place.replace_all(&text, "<place> in body ");
+        all.typed.replace_all(&text, "failed to make a typed object").into_owned()
+    }
+}
+
+/// When bookmarks come, and how many, is the server's business; their version is where it stands.
+fn bookmarks(events: &mut Vec<Value>) {
+    let is_one = |event: &Value| event.get("type").is_some_and(|kind| kind == "BOOKMARK");
+    events.dedup_by(|next, last| is_one(next) && is_one(last));
+    for event in events.iter_mut().filter(|event| is_one(event)) {
+        if let Some(version) = event.pointer_mut("/object/metadata/resourceVersion") {
+            *version = Value::from("<bookmark>");
+        }
+    }
+}
+
+/// Several causes come in the order of Go's maps, which is another one each time.
+fn sort_causes(body: &mut Value) {
+    let printed = |cause: &Value| {
+        let text = |field: &str| cause.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        format!("{}: {}", text("field"), text("message"))
+    };
+    let Some(causes) = body.pointer_mut("/details/causes").and_then(Value::as_array_mut) else { return };
+    // Some are found twice or three times.
+    let mut once = std::collections::BTreeSet::new();
+    causes.retain(|cause| once.insert(printed(cause)));
+    let as_sent: Vec<String> = causes.iter().map(printed).collect();
+    causes.sort_by_key(printed);
+    let sorted: Vec<String> = causes.iter().map(printed).collect();
+    let message = body.get("message").and_then(Value::as_str).unwrap_or_default();
+    if let Some(at) = message.find(": [")
+        && message.get(at + 3..) == Some(&format!("{}]", as_sent.join(", ")))
+    {
+        let message = format!("{}: [{}]", &message[..at], sorted.join(", "));
+        body["message"] = Value::from(message);
     }
 }
 

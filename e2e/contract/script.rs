@@ -10,7 +10,9 @@
 //! A line that begins with a space goes on with the one before. `@name` is an object of `objects.txt`, with a merge patch on top; `{{1}}`
 //! is the body of the first answer, `{{1/metadata/uid}}` a part of it; `+` lays a merge patch over it. A path begins with a
 //! plural (with `@version` where it is not the usual one), or with a slash; `{ns}` is the namespace of the case.
-//! `! why` in a case says that the embedded server refuses its last request by design.
+//! `~` before a verb leaves the text of a refusal out of the comparison: Go's decoders have words that nobody acts on.
+//! `! why` in a case says that the embedded server refuses its last request by design; `? why` that it is known to answer
+//! otherwise.
 
 use std::{collections::BTreeMap, fmt, fs, path::Path};
 
@@ -26,6 +28,8 @@ pub(crate) struct Case {
     pub(crate) steps: Vec<Step>,
     /// Why the embedded server refuses the last request, where it does.
     pub(crate) refused: Option<String>,
+    /// Why the embedded server answers otherwise, where that is known.
+    pub(crate) differs: Option<String>,
     /// Set where the case was drawn.
     pub(crate) seed: Option<u64>,
 }
@@ -37,6 +41,8 @@ pub(crate) struct Step {
     pub(crate) path: String,
     /// As sent, but for `{{..}}`.
     pub(crate) body: String,
+    /// The text of the answer is not compared.
+    pub(crate) any_text: bool,
 }
 
 /// All hand-written cases, and what drawn ones are made of.
@@ -45,6 +51,8 @@ pub(crate) struct Vocabulary {
     pub(crate) cases: Vec<Case>,
     /// By plural.
     pub(crate) objects: BTreeMap<String, Value>,
+    /// Drawn cases that are known to differ, and why.
+    pub(crate) known: BTreeMap<u64, String>,
     /// Plural, JSON pointer, values: what patches put where.
     pub(crate) choices: Vec<(String, String, Vec<Value>)>,
 }
@@ -57,7 +65,7 @@ impl fmt::Display for Case {
 }
 
 impl Vocabulary {
-    /// Reads the folder: `objects.txt`, `choices.txt`, and cases in all other files.
+    /// Reads the folder: `objects.txt`, `choices.txt`, `known.txt`, and cases in all other files.
     ///
     /// # Errors
     /// With the line that cannot be read.
@@ -78,9 +86,15 @@ impl Vocabulary {
                 values.collect::<Result<_, _>>().map_err(|error| format!("{}: {error}", wrong()))?;
             all.choices.push((plural.to_owned(), pointer.to_owned(), values));
         }
+        for line in lines(&folder.join("known.txt"))? {
+            let (seed, why) = line.split_once(' ').ok_or_else(|| format!("known.txt: {line}"))?;
+            all.known.insert(seed.parse()?, why.to_owned());
+        }
         let mut files: Vec<_> =
             fs::read_dir(folder)?.map(|entry| entry.map(|it| it.path())).collect::<Result<_, _>>()?;
-        files.retain(|path| !path.ends_with("objects.txt") && !path.ends_with("choices.txt"));
+        files.retain(|path| {
+            !["objects.txt", "choices.txt", "known.txt"].iter().any(|name| path.ends_with(name))
+        });
         files.sort();
         for file in files {
             let topic = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
@@ -93,14 +107,16 @@ impl Vocabulary {
         for line in lines {
             if let Some(name) = line.strip_prefix("= ") {
                 let name = format!("{topic}: {name}");
-                self.cases.push(Case { name, steps: vec![], refused: None, seed: None });
+                self.cases.push(Case { name, steps: vec![], refused: None, differs: None, seed: None });
                 continue;
             }
-            let step = line.strip_prefix("! ").is_none().then(|| self.step(line)).transpose()?;
+            let remark = line.starts_with("! ") || line.starts_with("? ");
+            let step = if remark { None } else { Some(self.step(line)?) };
             let case = self.cases.last_mut().ok_or_else(|| format!("{topic}: no case before {line}"))?;
             match step {
                 Some(step) => case.steps.push(step),
-                None => case.refused = line.strip_prefix("! ").map(str::to_owned),
+                None if line.starts_with('!') => case.refused = line.get(2..).map(str::to_owned),
+                None => case.differs = line.get(2..).map(str::to_owned),
             }
         }
         Ok(())
@@ -120,7 +136,8 @@ impl Vocabulary {
             }
             None => body,
         };
-        Ok(Step { verb, path, body })
+        let any_text = verb.starts_with('~');
+        Ok(Step { verb: verb.trim_start_matches('~').to_owned(), path, body, any_text })
     }
 }
 

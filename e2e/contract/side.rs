@@ -65,6 +65,7 @@ impl Sides {
     pub(crate) async fn new(server: &Server, root: &Path) -> Fallible<Self> {
         let real = Side { name: "real", client: server.client.clone() };
         real.define(root, &server.definitions).await?;
+        real.warm_up().await?;
         let mut world = World::new(Clock::Wall.now());
         // As beside a kube-apiserver of which nobody else is a client.
         world.actors.rest();
@@ -128,6 +129,9 @@ impl Side {
         let read = async {
             let response = self.client.send(request).await?;
             let status = response.status().as_u16();
+            if status != 200 {
+                return Ok((status, vec![], response.into_body().collect_bytes().await?.to_vec()));
+            }
             let mut frames = response.into_body().into_data_stream();
             let (mut text, mut events) = (vec![], vec![]);
             while let Some(frame) = frames.try_next().await? {
@@ -156,6 +160,20 @@ impl Side {
         Ok(Answer { status, body: Value::Array(events) })
     }
 
+    /// Waits until it gives addresses to Services: that comes last.
+    async fn warm_up(&self) -> Fallible {
+        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"generateName": "first-"}, "spec": {"ports": [{"port": 1}]}});
+        let step =
+            Step { verb: "POST".into(), path: "services".into(), body: service.to_string(), any_text: false };
+        wait::until("an address for a Service", 3 * ANSWER, async || {
+            match self.send(&step, "default").await?.status {
+                201 => Ok(()),
+                status => Err(format!("{status}").into()),
+            }
+        })
+        .await
+    }
+
     /// Applies CustomResourceDefinitions and waits until each kind is served.
     async fn define(&self, root: &Path, more: &str) -> Fallible {
         let mut texts = vec![more.to_owned()];
@@ -176,6 +194,7 @@ impl Side {
                 verb: "POST".into(),
                 path: "/apis/apiextensions.k8s.io/v1/customresourcedefinitions".into(),
                 body: crd.to_string(),
+                any_text: false,
             };
             let answer = self.send(&step, "").await?;
             if answer.status != 201 {
@@ -183,7 +202,8 @@ impl Side {
             }
         }
         for (plural, ..) in GROUPS {
-            let step = Step { verb: "GET".into(), path: (*plural).to_owned(), body: String::new() };
+            let step =
+                Step { verb: "GET".into(), path: (*plural).to_owned(), body: String::new(), any_text: false };
             wait::until(plural, ANSWER, async || match self.send(&step, "default").await?.status {
                 200 => Ok(()),
                 status => Err(format!("{status}").into()),

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::store::{
-    Discovery, Part, Refusal, Resource, Route, aggregated, bad_request, route, table, unsupported_media_type,
+    Discovery, Part, Refusal, Resource, Route, aggregated, bad_request, internal, route, table,
+    unsupported_media_type,
 };
 use crate::api::http::{Body, Method, Request};
 
@@ -27,7 +28,7 @@ pub(super) fn request(parts: &http::request::Parts, body: &[u8]) -> Result<Reque
         method,
         path: percent_decoded(parts.uri.path(), false),
         query: query(parts.uri.query().unwrap_or_default()),
-        body: read_body(kind, body)?,
+        body: read_body(&parts.method, kind, body)?,
     })
 }
 
@@ -86,14 +87,26 @@ pub(super) fn view(parts: &http::request::Parts, request: &Request) -> View {
     }
 }
 
-fn read_body(kind: &str, body: &[u8]) -> Result<Body, Refusal> {
-    if body.is_empty() {
-        return Ok(Body::Empty);
-    }
+fn read_body(method: &http::Method, kind: &str, body: &[u8]) -> Result<Body, Refusal> {
+    let is_patch = *method == http::Method::PATCH;
     let json = || -> Result<Value, Refusal> {
-        serde_json::from_slice(body).map_err(|error| bad_request(&format!("error decoding body: {error}")))
+        serde_json::from_slice(body).map_err(|error| match (error.is_eof(), is_patch) {
+            (true, true) => bad_request("error decoding patch: unexpected end of JSON input"),
+            (false, true) => bad_request(&format!("error decoding patch: {error}")),
+            (true, false) if *method != http::Method::DELETE => {
+                let sent = String::from_utf8_lossy(body);
+                bad_request(&format!(
+                    "couldn't get version/kind; json parse error: unexpected end of JSON input ({sent})"
+                ))
+            }
+            (_, false) if *method == http::Method::DELETE => {
+                internal(&format!("couldn't get version/kind; json parse error: {error}"))
+            }
+            (_, false) => bad_request(&format!("couldn't get version/kind; json parse error: {error}")),
+        })
     };
     match kind {
+        _ if body.is_empty() && !is_patch => Ok(Body::Empty),
         "application/json" | "*/*" => json().map(Body::Json),
         "application/merge-patch+json" => json().map(Body::Merge),
         "application/json-patch+json" => json().map(Body::JsonPatch),
@@ -105,10 +118,11 @@ fn read_body(kind: &str, body: &[u8]) -> Result<Body, Refusal> {
                 .map_err(|error| bad_request(&format!("error decoding YAML: {error}")))?;
             Ok(if kind == "application/yaml" { Body::Json(value) } else { Body::Apply(value) })
         }
+        _ if is_patch => Ok(Body::Empty),
         _ => Err(unsupported_media_type(&[
-            "application/json-patch+json",
-            "application/merge-patch+json",
-            "application/apply-patch+yaml",
+            "application/json",
+            "application/yaml",
+            "application/vnd.kubernetes.protobuf",
         ])),
     }
 }

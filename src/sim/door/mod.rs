@@ -306,7 +306,7 @@ impl Stream {
         let definition = self.watch.resource.definition();
         let object = json!({
             "kind": definition.kind, "apiVersion": definition.api_version(self.watch.version),
-            "metadata": {"resourceVersion": self.at.to_string(), "creationTimestamp": null},
+            "metadata": {"resourceVersion": self.at.to_string()},
         });
         line(EventKind::Bookmark, &object)
     }

@@ -37,7 +37,11 @@ pub(super) fn answer(document: &Discovery) -> Response {
             }
             let group_version = if group.is_empty() { version.clone() } else { format!("{group}/{version}") };
             let kind = "APIResourceList";
-            json!({"kind": kind, "apiVersion": "v1", "groupVersion": group_version, "resources": resources})
+            let mut list = json!({"kind": kind, "groupVersion": group_version, "resources": resources});
+            if !group.is_empty() {
+                list["apiVersion"] = json!("v1");
+            }
+            list
         }
     };
     Response { status: 200, body }
@@ -103,19 +107,29 @@ fn aggregated_group(name: &str) -> Value {
     json!({"metadata": metadata, "versions": versions})
 }
 
+fn is_custom(group: &str) -> bool {
+    Resource::all().map(Resource::definition).any(|row| row.group == group && row.custom)
+}
+
 fn aggregated_resources(group: &str, version: &str) -> Vec<Value> {
     let mut found: Vec<Value> = vec![];
     for entry in resources(group, version) {
         let own =
             |field: &str, usual: &str| entry.get(field).and_then(Value::as_str).unwrap_or(usual).to_owned();
-        let kind =
-            json!({"group": own("group", group), "version": own("version", version), "kind": entry["kind"]});
+        // Built-in kinds leave out what is the same as the group's.
+        let (usual_group, usual_version) = if is_custom(group) { (group, version) } else { ("", "") };
+        let kind = json!({"group": own("group", usual_group), "version": own("version", usual_version), "kind": entry["kind"]});
         let name = own("name", "");
         match (name.split_once('/'), found.last_mut()) {
             (Some((_, part)), Some(last)) => {
                 let part = json!({"subresource": part, "responseKind": kind, "verbs": entry["verbs"]});
                 match last.get_mut("subresources").and_then(Value::as_array_mut) {
-                    Some(parts) => parts.push(part),
+                    Some(parts) => {
+                        parts.push(part);
+                        if !is_custom(group) {
+                            parts.sort_by_key(|part| part["subresource"].to_string());
+                        }
+                    }
                     None => last["subresources"] = json!([part]),
                 }
             }
@@ -165,6 +179,23 @@ fn group(name: &str) -> Option<Value> {
     }))
 }
 
+fn verbs(row: &Definition) -> &'static [&'static str] {
+    match (row.custom, row.kind) {
+        (true, _) => &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
+        (false, "Namespace") => &["create", "delete", "get", "list", "patch", "update", "watch"],
+        (false, _) => &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+    }
+}
+
+fn categories(row: &Definition) -> &'static [&'static str] {
+    match (row.group, row.kind) {
+        ("networking.istio.io", _) => &["istio-io", "networking-istio-io"],
+        ("apiextensions.k8s.io", _) => &["api-extensions"],
+        ("", "Pod" | "Service") | ("apps", "Deployment" | "ReplicaSet") => &["all"],
+        _ => &[],
+    }
+}
+
 fn resources(group: &str, version: &str) -> Vec<Value> {
     let mut found = vec![];
     for row in Resource::all().map(Resource::definition) {
@@ -173,13 +204,13 @@ fn resources(group: &str, version: &str) -> Vec<Value> {
         }
         let mut entry = json!({
             "name": row.plural, "singularName": row.singular, "namespaced": row.namespaced, "kind": row.kind,
-            "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+            "verbs": verbs(row),
         });
         if !row.short.is_empty() {
             entry["shortNames"] = json!(row.short);
         }
-        if matches!(row.kind, "Rollout" | "Deployment" | "ReplicaSet" | "Pod" | "Service") {
-            entry["categories"] = json!(["all"]);
+        if !categories(row).is_empty() {
+            entry["categories"] = json!(categories(row));
         }
         found.push(entry);
         let part = |name: &str, group: &str, version: &str, kind: &str, verbs: &[&str]| {

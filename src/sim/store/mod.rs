@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 mod answer;
 mod change;
+mod content;
 mod defaults;
 mod delete;
 mod discovery;
@@ -45,7 +46,9 @@ pub use list::Watch;
 pub use resource::{Definition, Generation, Names, Resource};
 pub use route::{Discovery, Part, Route, Target, route};
 pub use selector::Selectors;
-pub use status::{Refusal, bad_request, fault, method_not_allowed, too_old, unsupported_media_type};
+pub use status::{
+    Refusal, bad_request, fault, internal, method_not_allowed, too_old, unsupported_media_type,
+};
 pub use table::table;
 pub use write::By;
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use jiff::{Timestamp, fmt::strtime};
 use serde_json::{Map, Value, json};
 
-use super::resource::{Definition, Resource};
+use super::{patch::go_type, resource::Resource};
 use crate::api::hash::table::{self, Field, LABEL, Struct};
 
 /// Rows beside those of `api::hash`: listed by reflection from k8s.io/api v0.34.4, in the same form. `microtime` has six
@@ -17,25 +17,31 @@ static STRUCTS: LazyLock<BTreeMap<&'static str, Struct>> =
 /// A value that its field does not take, in the words of Go's decoder.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Mismatch {
-    #[error("json: cannot unmarshal {found} into Go struct field {at} of type {wanted}")]
+    #[error("json: cannot unmarshal {found} into Go {at} of type {wanted}")]
     Type { found: String, at: String, wanted: String },
-    #[error("parsing time {text} as {layout:?}: cannot parse {text} as \"2006\"")]
-    Time { text: String, layout: &'static str },
+    #[error("parsing time {text} as {layout:?}: cannot parse {rest} as {wanted:?}")]
+    Time { text: String, layout: &'static str, rest: String, wanted: &'static str },
     #[error("illegal base64 data at input byte {at}")]
     Bytes { at: usize },
 }
 
 /// Shapes an object of a built-in kind; of a custom kind its metadata.
 ///
+/// `unknown` gets the paths of what was dropped.
+///
 /// # Errors
 /// The first value that its field does not take; the object is then half shaped and to be thrown away.
-pub(super) fn shape(resource: Resource, object: &mut Value) -> Result<(), Mismatch> {
+pub(super) fn shape(
+    resource: Resource,
+    object: &mut Value,
+    unknown: &mut Vec<String>,
+) -> Result<(), Mismatch> {
     let definition = resource.definition();
     if definition.custom {
-        return metadata(definition, object);
+        return metadata(object, unknown);
     }
-    let Some(known) = find(definition.kind) else { return metadata(definition, object) };
-    let mut walk = Walk { path: vec![], root: definition.kind };
+    let Some(known) = find(definition.kind) else { return metadata(object, unknown) };
+    let mut walk = Walk { path: vec![], root: "", unknown };
     let identity: Vec<(&str, Option<Value>)> =
         ["apiVersion", "kind"].map(|it| (it, object.get(it).cloned())).into();
     let fields = std::mem::take(object);
@@ -50,34 +56,39 @@ pub(super) fn shape(resource: Resource, object: &mut Value) -> Result<(), Mismat
     Ok(())
 }
 
-fn metadata(definition: &'static Definition, object: &mut Value) -> Result<(), Mismatch> {
+fn metadata(object: &mut Value, unknown: &mut Vec<String>) -> Result<(), Mismatch> {
     let Some(metadata) = object.get_mut("metadata").filter(|it| !it.is_null()) else { return Ok(()) };
-    let mut walk = Walk { path: vec!["metadata".to_owned()], root: definition.kind };
-    walk.value("ObjectMeta", metadata)
+    // Decoded by itself, so that its own fields are the first ones.
+    let mut found = vec![];
+    let decoded = Walk { path: vec![], root: "", unknown: &mut found }.value("ObjectMeta", metadata);
+    unknown.extend(found.iter().map(|path| format!("metadata.{path}")));
+    decoded
 }
 
 fn find(name: &str) -> Option<&'static Struct> {
     STRUCTS.get(name).or_else(|| table::find(name))
 }
 
-struct Walk {
+struct Walk<'a> {
+    /// Fields, and indices in brackets.
     path: Vec<String>,
-    /// The innermost struct.
+    /// The innermost struct; empty outside of any.
     root: &'static str,
+    unknown: &'a mut Vec<String>,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn wrong(&self, value: &Value, wanted: &str) -> Mismatch {
         let found = match value {
             Value::Number(number) if wanted.starts_with("int") => format!("number {number}"),
-            Value::Null => "null".into(),
-            Value::Bool(_) => "bool".into(),
-            Value::Number(_) => "number".into(),
-            Value::String(_) => "string".into(),
-            Value::Array(_) => "array".into(),
-            Value::Object(_) => "object".into(),
+            other => go_type(other).to_owned(),
         };
-        let at = format!("{}.{}", self.root, self.path.join("."));
+        let fields: Vec<&str> =
+            self.path.iter().map(String::as_str).filter(|step| !step.starts_with('[')).collect();
+        let at = match self.root {
+            "" => "value".to_owned(),
+            root => format!("struct field {root}.{}", fields.join(".")),
+        };
         Mismatch::Type { found, at, wanted: wanted.to_owned() }
     }
 
@@ -99,6 +110,19 @@ impl Walk {
             }
         }
         self.root = outer;
+        for name in sent
+            .keys()
+            .filter(|name| !(self.path.is_empty() && ["apiVersion", "kind"].contains(&name.as_str())))
+        {
+            let mut path = String::new();
+            for step in self.path.iter().chain([name]) {
+                if !step.starts_with('[') && !path.is_empty() {
+                    path.push('.');
+                }
+                path.push_str(step);
+            }
+            self.unknown.push(path);
+        }
         Ok(shaped)
     }
 
@@ -110,7 +134,12 @@ impl Walk {
         if let Some(inner) = kind.strip_prefix("[]") {
             return match value {
                 Value::Null => Ok(()),
-                Value::Array(items) => items.iter_mut().try_for_each(|item| self.value(inner, item)),
+                Value::Array(items) => items.iter_mut().enumerate().try_for_each(|(at, item)| {
+                    self.path.push(format!("[{at}]"));
+                    self.value(inner, item)?;
+                    self.path.pop();
+                    Ok(())
+                }),
                 other => Err(self.wrong(other, &format!("[]{}", go_name(inner)))),
             };
         }
@@ -206,9 +235,23 @@ fn is_empty(field: &Field, value: &Value) -> bool {
 }
 
 fn time(text: &str, layout: &'static str, print: &str) -> Result<Value, Mismatch> {
-    let wrong = || Mismatch::Time { text: format!("{text:?}"), layout };
-    let at: Timestamp = text.parse().map_err(|_| wrong())?;
-    strtime::format(print, at).map(Value::from).map_err(|_| wrong())
+    let wrong = |rest: &str, wanted| Mismatch::Time {
+        text: format!("{text:?}"),
+        layout,
+        rest: format!("{rest:?}"),
+        wanted,
+    };
+    let at: Timestamp = text.parse().map_err(|_| wrong(text, "2006"))?;
+    if layout.contains('.') {
+        // Six digits, no more and no less.
+        let rest = text.get(19..).unwrap_or_default();
+        let digits =
+            rest.strip_prefix('.').map_or(0, |rest| rest.bytes().take_while(u8::is_ascii_digit).count());
+        if digits != 6 {
+            return Err(wrong(rest, ".000000"));
+        }
+    }
+    strtime::format(print, at).map(Value::from).map_err(|_| wrong(text, "2006"))
 }
 
 /// The byte at which a text stops being base64.

@@ -14,13 +14,68 @@ pub(in crate::sim::store) fn check(resource: Resource, object: &Value, live: Opt
     }
     for (name, value) in object.as_object().into_iter().flatten() {
         if let Some(below) = schema.properties.get(name).filter(|_| !IDENTITY.contains(&name.as_str())) {
-            value_causes(below, value, live.and_then(|live| live.get(name)), name, &mut causes);
+            let place = Place { path: name, is_update: live.is_some() };
+            value_causes(below, value, live.and_then(|live| live.get(name)), place, &mut causes);
         }
     }
-    if causes.is_empty() {
+    causes.extend(scale_cause(resource, object));
+    if !causes.iter().any(|cause| BLOCKING.contains(&cause.reason)) {
         rule_causes(schema, object, live, "", &mut causes);
+    } else if schema.has_rules() {
+        let why = "some validation rules were not checked because the object was invalid; correct the existing errors to \
+                   complete validation";
+        causes.push(Cause::invalid("<nil>", "null", why));
     }
     causes
+}
+
+/// After these the server does not look at the rules.
+const BLOCKING: [&str; 5] = [
+    "FieldValueRequired",
+    "FieldValueNotSupported",
+    "FieldValueTooLong",
+    "FieldValueTooMany",
+    "FieldValueTypeInvalid",
+];
+
+/// The replicas have to be a count wherever there is a scale.
+fn scale_cause(resource: Resource, object: &Value) -> Option<Cause> {
+    let path = ".spec.replicas";
+    if !resource.definition().scale {
+        return None;
+    }
+    let spec = object.get("spec")?;
+    let (of, wanted) =
+        if spec.is_object() { (spec.get("replicas")?, "int64") } else { (spec, "map[string]interface{}") };
+    let (shown, kind) = match of {
+        Value::Number(number) if wanted == "int64" && number.as_i64().is_some() => {
+            let count = number.as_i64().filter(|count| *count < 0)?;
+            return Some(Cause::invalid(path, &count.to_string(), "should be a non-negative integer"));
+        }
+        Value::Null => ("<nil>".to_owned(), "<nil>"),
+        Value::Bool(bit) => (bit.to_string(), "bool"),
+        Value::Number(number) => (number.to_string(), if number.is_f64() { "float64" } else { "int64" }),
+        Value::String(text) => (text.clone(), "string"),
+        Value::Array(_) => (go_printed(of), "[]interface {}"),
+        Value::Object(_) => (go_printed(of), "map[string]interface {}"),
+    };
+    let why = format!("{path} accessor error: {shown} is of the type {kind}, expected {wanted}");
+    Some(Cause::invalid(path, "0", &why))
+}
+
+/// A value as Go's `%v` prints it.
+fn go_printed(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".into(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(go_printed).collect::<Vec<_>>().join(" ")),
+        Value::Object(fields) => {
+            let fields: Vec<_> =
+                fields.iter().map(|(name, inner)| format!("{name}:{}", go_printed(inner))).collect();
+            format!("map[{}]", fields.join(" "))
+        }
+    }
 }
 
 const IDENTITY: [&str; 3] = ["apiVersion", "kind", "metadata"];
@@ -33,10 +88,32 @@ fn wrong(path: &str, shown: &str, why: &str) -> Cause {
     Cause::invalid(path, shown, &format!("{path} in body {why}"))
 }
 
-fn value_causes(schema: &Schema, value: &Value, live: Option<&Value>, path: &str, causes: &mut Vec<Cause>) {
+/// Where a value is, and whether there was an object before.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    path: &'a str,
+    is_update: bool,
+}
+
+impl Place<'_> {
+    /// What the server calls it in texts about sizes: at an update it knows the last step only.
+    fn called(self) -> String {
+        let last = self.path.rsplit('.').next().unwrap_or_default();
+        if self.is_update { last.to_owned() } else { self.path.to_owned() }
+    }
+}
+
+fn value_causes(
+    schema: &Schema,
+    value: &Value,
+    live: Option<&Value>,
+    place: Place<'_>,
+    causes: &mut Vec<Cause>,
+) {
     if live == Some(value) {
         return;
     }
+    let Place { path, is_update } = place;
     if let Some(cause) = type_cause(schema, value, path) {
         causes.push(cause);
         return;
@@ -53,13 +130,14 @@ fn value_causes(schema: &Schema, value: &Value, live: Option<&Value>, path: &str
                 let known = schema.properties.get(name);
                 if let Some(below) = known.or(schema.additional.as_deref()) {
                     let path = format!("{path}.{name}");
-                    value_causes(below, inner, live.and_then(|live| live.get(name)), &path, causes);
+                    let place = Place { path: &path, is_update };
+                    value_causes(below, inner, live.and_then(|live| live.get(name)), place, causes);
                 }
             }
         }
-        Value::Array(items) => list_causes(schema, items, live, path, causes),
+        Value::Array(items) => list_causes(schema, items, live, place, causes),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            scalar_causes(schema, value, path, causes);
+            scalar_causes(schema, value, place, causes);
         }
     }
 }
@@ -69,14 +147,27 @@ fn too_many(path: &str, count: usize, most: usize) -> Cause {
     Cause { reason: "FieldValueTooMany", message, field: path.to_owned() }
 }
 
-fn list_causes(schema: &Schema, items: &[Value], live: Option<&Value>, path: &str, causes: &mut Vec<Cause>) {
+fn list_causes(
+    schema: &Schema,
+    items: &[Value],
+    live: Option<&Value>,
+    place: Place<'_>,
+    causes: &mut Vec<Cause>,
+) {
+    let Place { path, is_update } = place;
     if let Some(most) = schema.max_items.filter(|most| items.len() > *most) {
         causes.push(too_many(path, items.len(), most));
     }
     for (at, item) in items.iter().enumerate() {
         let path = format!("{path}[{at}]");
         if let Some(below) = schema.items.as_deref() {
-            value_causes(below, item, live.and_then(|live| live.get(at)), &path, causes);
+            value_causes(
+                below,
+                item,
+                live.and_then(|live| live.get(at)),
+                Place { path: &path, is_update },
+                causes,
+            );
         }
         let key = |item: &Value| -> Vec<Option<Value>> {
             schema.map_keys.iter().map(|key| item.get(key).cloned()).collect()
@@ -125,7 +216,10 @@ fn type_cause(schema: &Schema, value: &Value, path: &str) -> Option<Cause> {
     Some(cause)
 }
 
-fn scalar_causes(schema: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+fn scalar_causes(schema: &Schema, value: &Value, place: Place<'_>, causes: &mut Vec<Cause>) {
+    let path = place.path;
+    let size =
+        |why: String| Cause::invalid(path, &value.to_string(), &format!("{} in body {why}", place.called()));
     if !schema.choices.is_empty() && !schema.choices.contains(value) && !(value.is_null() && schema.nullable)
     {
         let supported: Vec<String> = schema.choices.iter().map(Value::to_string).collect();
@@ -139,22 +233,20 @@ fn scalar_causes(schema: &Schema, value: &Value, path: &str, causes: &mut Vec<Ca
             causes.push(Cause { reason: "FieldValueTooLong", message, field: path.to_owned() });
         }
         if let Some(least) = schema.min_length.filter(|least| length < *least) {
-            causes.push(wrong(path, &value.to_string(), &format!("should be at least {least} chars long")));
+            causes.push(size(format!("should be at least {least} chars long")));
         }
         if schema.is_date && text.parse::<jiff::Timestamp>().is_err() {
-            causes.push(wrong(path, &value.to_string(), &format!("must be of type date-time: {value}")));
+            let mut cause = wrong(path, &value.to_string(), &format!("must be of type date-time: {value}"));
+            cause.reason = "FieldValueTypeInvalid";
+            causes.push(cause);
         }
     }
     if let Some(number) = value.as_f64() {
         if let Some(most) = schema.maximum.filter(|most| number > *most) {
-            causes.push(wrong(path, &value.to_string(), &format!("should be less than or equal to {most}")));
+            causes.push(size(format!("should be less than or equal to {most}")));
         }
         if let Some(least) = schema.minimum.filter(|least| number < *least) {
-            causes.push(wrong(
-                path,
-                &value.to_string(),
-                &format!("should be greater than or equal to {least}"),
-            ));
+            causes.push(size(format!("should be greater than or equal to {least}")));
         }
     }
 }

@@ -45,23 +45,69 @@ struct Rule {
     message: String,
 }
 
-static SCHEMAS: LazyLock<BTreeMap<Resource, Schema>> = LazyLock::new(|| {
+/// A column that `kubectl get` prints.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) kind: String,
+    /// 1 where it is printed by `-o wide` only.
+    pub(super) priority: i64,
+    /// Where in the object its value is.
+    pub(super) pointer: String,
+}
+
+static DEFINITIONS: LazyLock<Vec<Value>> = LazyLock::new(|| {
     // A definition that is no JSON is refused by the tests of `api`.
     let mut all = crate::api::argo::crd::all().unwrap_or_default();
     all.extend(crate::api::serin::definitions().iter().filter_map(|crd| serde_json::to_value(crd).ok()));
-    all.iter().filter_map(of_definition).collect()
+    all
 });
+
+static COLUMNS: LazyLock<BTreeMap<Resource, Vec<Column>>> = LazyLock::new(|| {
+    let of = |crd| Some((served_as(crd)?, Column::all(crd)));
+    DEFINITIONS.iter().filter_map(of).collect()
+});
+
+static SCHEMAS: LazyLock<BTreeMap<Resource, Schema>> = LazyLock::new(|| {
+    let of = |crd: &Value| {
+        let schema = crd.pointer("/spec/versions/0/schema/openAPIV3Schema")?;
+        Some((served_as(crd)?, Schema::read(schema)))
+    };
+    DEFINITIONS.iter().filter_map(of).collect()
+});
+
+/// The columns of a custom kind besides its name; none where the definition is not serin's.
+pub(super) fn columns(resource: Resource) -> Option<&'static [Column]> {
+    COLUMNS.get(&resource).map(Vec::as_slice)
+}
 
 /// The schema of a custom kind that has one.
 pub(super) fn schema(resource: Resource) -> Option<&'static Schema> {
     SCHEMAS.get(&resource)
 }
 
-fn of_definition(crd: &Value) -> Option<(Resource, Schema)> {
+fn served_as(crd: &Value) -> Option<Resource> {
     let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str);
-    let resource =
-        Resource::find(text("/spec/group")?, text("/spec/versions/0/name")?, text("/spec/names/plural")?)?.0;
-    Some((resource, Schema::read(crd.pointer("/spec/versions/0/schema/openAPIV3Schema")?)))
+    let (resource, _) =
+        Resource::find(text("/spec/group")?, text("/spec/versions/0/name")?, text("/spec/names/plural")?)?;
+    Some(resource)
+}
+
+impl Column {
+    fn all(crd: &Value) -> Vec<Self> {
+        let columns = crd.pointer("/spec/versions/0/additionalPrinterColumns").and_then(Value::as_array);
+        let text = |column: &Value, field: &str| {
+            column.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let read = |column: &Value| Self {
+            name: text(column, "name"),
+            kind: text(column, "type"),
+            priority: column.get("priority").and_then(Value::as_i64).unwrap_or(0),
+            // The paths of the shipped definitions are plain fields.
+            pointer: text(column, "jsonPath").replace('.', "/"),
+        };
+        columns.into_iter().flatten().map(read).collect()
+    }
 }
 
 impl Schema {
@@ -110,6 +156,12 @@ impl Schema {
         }
     }
 
+    /// True where a rule ties new values to old ones, here or below.
+    fn has_rules(&self) -> bool {
+        let below = self.properties.values().chain(self.additional.as_deref()).chain(self.items.as_deref());
+        !self.rules.is_empty() || below.into_iter().any(Self::has_rules)
+    }
+
     /// The node at a path of field names; entries of lists and maps add nothing for lists, their key for maps.
     pub(super) fn at(&self, path: &[&str]) -> Option<&Self> {
         let Some((first, rest)) = path.split_first() else { return Some(self) };
@@ -129,8 +181,9 @@ impl Rule {
     }
 }
 
-/// Drops what the schema does not know and fills in its defaults. Identity and metadata are not its business.
-pub(super) fn shape(resource: Resource, object: &mut Value) {
+/// Drops what the schema does not know and fills in its defaults; `unknown` gets the paths of what was dropped. Identity and
+/// metadata are not its business.
+pub(super) fn shape(resource: Resource, object: &mut Value, unknown: &mut Vec<String>) {
     let (Some(schema), Some(fields)) = (schema(resource), object.as_object_mut()) else { return };
     let mut kept = Map::new();
     for name in ["apiVersion", "kind", "metadata"] {
@@ -138,29 +191,65 @@ pub(super) fn shape(resource: Resource, object: &mut Value) {
             kept.insert(name.to_owned(), value);
         }
     }
-    prune(schema, object);
+    prune(schema, object, "", unknown);
     fill(schema, object);
     if let Some(fields) = object.as_object_mut() {
         fields.extend(kept);
     }
 }
 
-fn prune(schema: &Schema, value: &mut Value) {
+fn prune(schema: &Schema, value: &mut Value, path: &str, unknown: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
             let opaque =
                 schema.properties.is_empty() && schema.additional.is_none() && schema.kind.is_empty();
+            let step = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
             fields.retain(|name, inner| match schema.properties.get(name).or(schema.additional.as_deref()) {
                 Some(below) => {
-                    prune(below, inner);
+                    prune(below, inner, &step(name), unknown);
                     true
                 }
-                None => schema.keeps_unknown || opaque,
+                None if schema.keeps_unknown || opaque => true,
+                None => {
+                    unknown.push(step(name));
+                    false
+                }
             });
         }
         Value::Array(items) => {
             if let Some(below) = schema.items.as_deref() {
-                items.iter_mut().for_each(|item| prune(below, item));
+                for (at, item) in items.iter_mut().enumerate() {
+                    prune(below, item, &format!("{path}[{at}]"), unknown);
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Drops null where the schema has no use for it, as the server does with every object that it decodes.
+pub(super) fn drop_nulls(resource: Resource, object: &mut Value) {
+    if let Some(schema) = schema(resource) {
+        without_nulls(schema, object);
+    }
+}
+
+fn without_nulls(schema: &Schema, value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, inner| match schema.properties.get(name) {
+                Some(below) if inner.is_null() => below.nullable || below.default.is_some(),
+                _ => true,
+            });
+            for (name, inner) in fields.iter_mut() {
+                if let Some(below) = schema.properties.get(name).or(schema.additional.as_deref()) {
+                    without_nulls(below, inner);
+                }
+            }
+        }
+        Value::Array(items) => {
+            if let Some(below) = schema.items.as_deref() {
+                items.iter_mut().for_each(|item| without_nulls(below, item));
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
@@ -260,14 +349,16 @@ mod tests {
     #[test]
     fn what_a_schema_does_not_know_is_pruned_and_defaults_are_filled_in() {
         let mut heal = json!({"metadata": {"name": "x"}, "extra": 1, "spec": {"more": 1, "evidence": {"run": "r", "x": 1}}});
-        shape(Resource::SelfHeals, &mut heal);
+        let mut unknown = vec![];
+        shape(Resource::SelfHeals, &mut heal, &mut unknown);
+        assert_eq!(unknown, ["extra", "spec.evidence.x", "spec.more"]);
         assert_eq!(
             heal,
             json!({"metadata": {"name": "x"}, "spec": {"evidence": {"run": "r", "samples": 0, "weight": 0}}})
         );
         let rollout = json!({"metadata": {"name": "x"}, "extra": 1, "spec": {"more": {"a": [1]}}});
         let mut kept = rollout.clone();
-        shape(Resource::Rollouts, &mut kept);
+        shape(Resource::Rollouts, &mut kept, &mut vec![]);
         assert_eq!(kept, rollout);
     }
 }
