@@ -12,7 +12,6 @@ const FLAGS: &[&str] = &[
     "appmesh-crd-version",
     "aws-target-group-binding-api-version",
     "aws-verify-target-group",
-    "burst",
     "controllers",
     "enable-pprof-address",
     "ephemeral-metadata-threads",
@@ -23,7 +22,6 @@ const FLAGS: &[&str] = &[
     "klog-level",
     "kloglevel",
     "nginx-ingress-classes",
-    "qps",
     "self-service-notification-enabled",
     "service-threads",
     "traefik-api-group",
@@ -42,7 +40,7 @@ impl Ignored {
     pub(super) fn warn(&self) {
         if !self.given.is_empty() {
             let flags = self.given.join(" ");
-            tracing::warn!(flags = %flags, "flags without a meaning for serin were given and are ignored: {flags}");
+            tracing::warn!(flags = %flags, "Flags without a meaning for serin were given and are ignored: {flags}");
         }
     }
 }

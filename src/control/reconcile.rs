@@ -2,14 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use tracing::{Instrument as _, info_span};
 
 use super::{
     lease::Term,
@@ -26,7 +24,7 @@ use crate::{
     decide::{
         self,
         invariants::{self, Violation},
-        observed::{Exposure, ExposureHistory, Observed, Settings},
+        observed::{Exposure, ExposureHistory, Observed, OwnedRun, Settings},
         plan::{Action, Attempt, Plan, Remember, Tell},
     },
     domain::{Key, Uid},
@@ -57,13 +55,28 @@ pub(super) struct Kept {
     exposure: ExposureHistory,
     last: Vec<Attempt>,
     said: Option<Said>,
+    unshed: Option<Unshed>,
 }
+
+/// Traffic that has to be taken away, and is not yet.
+#[derive(Clone, Copy)]
+struct Unshed {
+    since: Timestamp,
+    /// The end of the measurement that it is for. The mark is gone once the verdict is booked.
+    sample: Option<Timestamp>,
+}
+
+/// Longest pause before a measurement that could not be booked is tried again: the next one, which may take traffic away, is not
+/// asked for before.
+const LAST_BOOKING_PAUSE: SignedDuration = SignedDuration::from_secs(2);
 
 /// How a pass ended.
 struct Ended {
     /// What to back off for; `None` when nothing failed.
     failure: Option<String>,
     is_urgent: bool,
+    /// A measurement could not be booked.
+    is_unbooked: bool,
 }
 
 impl Reconciler {
@@ -79,33 +92,47 @@ impl Reconciler {
             return;
         };
         let Key { namespace, name } = due.target.key();
-        self.metrics.pass(namespace, name, began.elapsed().as_secs_f64(), ended.failure.is_some());
+        let seconds = began.elapsed().as_secs_f64();
+        match &due.target {
+            Target::Rollout(_) => self.metrics.pass(namespace, name, seconds, ended.failure.is_some()),
+            Target::Run(_) => self.metrics.run_pass(namespace, name, seconds, ended.failure.is_some()),
+        }
         match ended.failure {
             None => self.queue.done(&due.target, ended.is_urgent),
             Some(cause) => self.queue.failed(&due.target, &cause, ended.is_urgent),
+        }
+        if ended.is_unbooked {
+            let now = self.sender.clock().now();
+            let again = now.saturating_add(LAST_BOOKING_PAUSE).unwrap_or(now);
+            self.queue.add_at(&due.target, again, Reason::Retry);
         }
     }
 
     /// `None` where the Rollout is gone.
     async fn rollout(&self, due: &Due, key: &Key) -> Option<Ended> {
         let process = self.process_memory(key);
-        let Some((observed, now)) = self.observe(key, process.clone()) else {
+        let seen = info_span!(target: "trace", "observe").in_scope(|| self.observe(key, process.clone()));
+        let Some((observed, now)) = seen else {
             self.forget(&due.target, key);
             return None;
         };
-        let mut plan = decide::step(&observed, now);
-        let broken = invariants::check(&observed, &plan, now);
+        let (mut plan, broken) = info_span!(target: "trace", "decide").in_scope(|| {
+            let plan = decide::step(&observed, now);
+            let broken = invariants::check(&observed, &plan, now);
+            (plan, broken)
+        });
         if !broken.is_empty() {
             self.refuse(key, &mut plan, &broken);
         }
-        let executed = self.act(due, &plan, process, now).await;
+        let executed = self.act(due, &plan, process, now, broken.is_empty()).await;
+        self.count_lag(&observed.runs, &plan, &executed);
         if broken.is_empty() {
             self.measure(&due.target, &plan, &executed);
         }
-        self.keep(key, &observed, &plan, &executed);
+        self.keep(key, &observed, &plan, &executed, now);
         let failure = broken.first().map(|violation| violation.rule.to_string()).or_else(|| cause(&executed));
         self.wake(&due.target, &plan, &executed, now, failure.is_some());
-        Some(Ended { failure, is_urgent: plan.shed.weights.is_some() })
+        Some(Ended { failure, is_urgent: plan.shed.weights.is_some(), is_unbooked: is_unbooked(&executed) })
     }
 
     /// What a decision sees, with the present exposure noted, and the time of it: not before the stores were read, so
@@ -149,7 +176,7 @@ impl Reconciler {
                 rollout.name = %key.name,
                 invariant.name = %violation.rule,
                 detail = %violation.detail,
-                "the plan for `{key}` breaks an invariant and is not carried out, but for its shed"
+                "The plan for `{key}` breaks an invariant and is not carried out, but for its shed"
             );
         }
         plan.memory = Remember::default();
@@ -159,28 +186,32 @@ impl Reconciler {
         plan.tell.clear();
     }
 
-    async fn act(&self, due: &Due, plan: &Plan, process: ProcessMemory, now: Timestamp) -> Executed {
+    async fn act(
+        &self,
+        due: &Due,
+        plan: &Plan,
+        process: ProcessMemory,
+        now: Timestamp,
+        measures: bool,
+    ) -> Executed {
         let steps = render(plan, &self.versions, now);
         if steps.is_empty() {
             return Executed::default();
         }
-        let acting = Acting { reconciler: self, due, process, now };
+        let acting = Acting { reconciler: self, due, process, now, plan, measures };
         if !self.is_leading() {
             return Executed { halted: Some(Halt::NotLeader), ..Executed::default() };
         }
-        let executed = execute(&self.sender, &steps, &acting).await;
-        self.count(plan, &executed, now);
+        let span = info_span!(target: "trace", "apply", requests = steps.len());
+        let executed = execute(&self.sender, &steps, &acting).instrument(span).await;
+        self.count(plan, &executed);
         executed
     }
 
     /// Asks for what the plan wants measured. Not where what was measured could not be stored: the answer that decided
     /// has to be there in the next pass, a second one may say something else.
     fn measure(&self, target: &Target, plan: &Plan, executed: &Executed) {
-        let is_stored = |name: &str| {
-            let stored = Action::RunStatus(name.to_owned());
-            executed.attempts.iter().any(|attempt| attempt.action == stored && attempt.status < 300)
-        };
-        if plan.memory.runs.iter().all(|write| is_stored(&write.name)) {
+        if plan.memory.runs.iter().all(|write| is_stored(executed, &write.name)) {
             self.sampler.want(target, &plan.measure);
         }
     }
@@ -189,14 +220,8 @@ impl Reconciler {
         self.term.as_ref().is_none_or(Term::is_running)
     }
 
-    fn count(&self, plan: &Plan, executed: &Executed, now: Timestamp) {
+    fn count(&self, plan: &Plan, executed: &Executed) {
         let Key { namespace, name } = &plan.owner.key;
-        if let (Some(shed), Some(lowering)) = (executed.attempts.first(), &plan.shed.weights)
-            && let Some(mark) = &lowering.mark
-        {
-            let since = mark.verdict.at.min(now);
-            self.metrics.shed(namespace, name, shed.at.duration_since(since).as_secs_f64());
-        }
         if executed.halted.is_none() {
             for tell in &plan.tell {
                 if let Tell::Event(event) = tell {
@@ -206,18 +231,61 @@ impl Reconciler {
         }
     }
 
+    /// How long it took until traffic was away, or since when it is not. Answers with what is still to be moved.
+    fn count_shed(
+        &self,
+        Key { namespace, name }: &Key,
+        plan: &Plan,
+        executed: &Executed,
+        now: Timestamp,
+        before: Option<Unshed>,
+    ) -> Option<Unshed> {
+        let lowering = plan.shed.weights.as_ref().filter(|_| executed.halted != Some(Halt::NotLeader));
+        let sample =
+            lowering.and_then(|lowering| lowering.mark.as_ref()).map(|mark| mark.verdict.at.min(now));
+        let sample = sample.or(before.and_then(|before| before.sample));
+        let done = executed.attempts.iter().rfind(|attempt| attempt.action == Action::Shed);
+        let done = done.filter(|_| !executed.failed.contains(&Action::Shed));
+        if let (Some(done), Some(sample)) = (done, sample) {
+            self.metrics.shed(namespace, name, done.at.duration_since(sample).as_secs_f64());
+        }
+        let since = before.map_or(now, |before| before.since);
+        let unshed = lowering.filter(|_| done.is_none()).map(|_| Unshed { since, sample });
+        let seconds = unshed.map(|one| one.since.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64());
+        self.metrics.not_moved(namespace, name, seconds);
+        unshed
+    }
+
+    /// How late the measurements were that this pass stored.
+    fn count_lag(&self, runs: &[OwnedRun], plan: &Plan, executed: &Executed) {
+        let Key { namespace, name } = &plan.owner.key;
+        for write in plan.memory.runs.iter().filter(|write| is_stored(executed, &write.name)) {
+            let Some(owned) = runs.iter().find(|owned| owned.run.name == write.name) else { continue };
+            let at = executed.attempts.iter().find(|one| one.action == Action::RunStatus(write.name.clone()));
+            for result in &write.new.metric_results {
+                let before = write.old.ordinal(&result.name);
+                let due = self.sampler.due(&owned.run.uid, &result.name, before);
+                if let (Some(due), Some(at), true) = (due, at, result.ordinal() > before) {
+                    self.metrics.verdict_lag(namespace, name, at.at.duration_since(due).as_secs_f64());
+                }
+            }
+        }
+    }
+
     /// Keeps the last outcome of each action, and says what is new.
-    fn keep(&self, key: &Key, observed: &Observed, plan: &Plan, executed: &Executed) {
+    fn keep(&self, key: &Key, observed: &Observed, plan: &Plan, executed: &Executed, now: Timestamp) {
         let mut kept = self.kept();
         let Some(entry) = kept.get_mut(key) else { return };
         saying::failures(key, &entry.last, executed);
+        saying::troubles(key, plan, executed);
         for attempt in &executed.attempts {
             entry.last.retain(|known| known.action != attempt.action);
             entry.last.push(attempt.clone());
         }
         let surplus = entry.last.len().saturating_sub(OUTCOMES);
         entry.last.drain(..surplus);
-        let said = Said::of(observed, plan);
+        entry.unshed = self.count_shed(key, plan, executed, now, entry.unshed);
+        let said = Said::of(plan, executed);
         if entry.said.as_ref() != Some(&said) {
             said.log(key, observed, plan);
             entry.said = Some(said);
@@ -235,16 +303,18 @@ impl Reconciler {
         let now = self.sender.clock().now();
         let Some(stored) = self.stores.run_alone(key) else {
             self.sampler.want(&due.target, &std::collections::BTreeSet::new());
+            self.metrics.forget_run(&key.namespace, &key.name);
             return None;
         };
         let samples = self.sampler.samples(&stored.uid.0);
         let plan = super::alone::plan(&stored.slim.owned, &samples, now, self.settings.outage);
-        let executed = self.act(due, &plan, self.process_memory(key), now).await;
+        let executed = self.act(due, &plan, self.process_memory(key), now, true).await;
+        self.count_lag(std::slice::from_ref(&stored.slim.owned), &plan, &executed);
         self.measure(&due.target, &plan, &executed);
         saying::failures(key, &[], &executed);
         let failure = cause(&executed);
         self.wake(&due.target, &plan, &executed, now, failure.is_some());
-        Some(Ended { failure, is_urgent: false })
+        Some(Ended { failure, is_urgent: false, is_unbooked: is_unbooked(&executed) })
     }
 
     /// Asks for the next pass. After a failure the pause of the queue counts, not a wish to go on at once.
@@ -263,7 +333,7 @@ impl Reconciler {
 
 impl Kept {
     fn new(uid: Uid, now: Timestamp) -> Self {
-        Self { uid, exposure: ExposureHistory::begin(now), last: vec![], said: None }
+        Self { uid, exposure: ExposureHistory::begin(now), last: vec![], said: None, unshed: None }
     }
 }
 
@@ -274,6 +344,10 @@ fn cause(executed: &Executed) -> Option<String> {
     Some(format!("{action:?} {}", attempt.status))
 }
 
+fn is_unbooked(executed: &Executed) -> bool {
+    executed.failed.iter().any(|action| matches!(action, Action::RunStatus(_)))
+}
+
 /// What a running pass answers to `execute`.
 struct Acting<'a> {
     reconciler: &'a Reconciler,
@@ -281,6 +355,9 @@ struct Acting<'a> {
     /// What the plan was made from, so that a shed is made again from the very samples that decided.
     process: ProcessMemory,
     now: Timestamp,
+    plan: &'a Plan,
+    /// The plan is one to measure by.
+    measures: bool,
 }
 
 impl Observer for Acting<'_> {
@@ -288,7 +365,23 @@ impl Observer for Acting<'_> {
         if !self.reconciler.is_leading() {
             return Some(Halt::NotLeader);
         }
-        is_set(&self.due.outdated).then_some(Halt::News)
+        self.due.meanwhile.is_outdated().then_some(Halt::News)
+    }
+
+    /// What may lead to a shed does not wait with the rest.
+    fn waits(&self, done: &Executed) {
+        if self.measures {
+            self.reconciler.measure(&self.due.target, self.plan, done);
+        }
+    }
+
+    async fn overtaken(&self) {
+        loop {
+            self.due.meanwhile.stirred().await;
+            if self.halt().is_some() || (self.plan.shed.weights.is_none() && self.must_shed()) {
+                return;
+            }
+        }
     }
 
     fn again(&self, live: &Value) -> Option<Step> {
@@ -309,6 +402,17 @@ impl Observer for Acting<'_> {
     }
 }
 
-fn is_set(flag: &AtomicBool) -> bool {
-    flag.load(Ordering::SeqCst)
+/// Whether the server took the new status of the run.
+fn is_stored(executed: &Executed, run: &str) -> bool {
+    let stored = Action::RunStatus(run.to_owned());
+    executed.attempts.iter().any(|attempt| attempt.action == stored && attempt.status < 300)
+}
+
+impl Acting<'_> {
+    /// Whether traffic has to be taken away by what is there now.
+    fn must_shed(&self) -> bool {
+        let Target::Rollout(key) = &self.due.target else { return false };
+        let seen = self.reconciler.observe(key, self.reconciler.process_memory(key));
+        seen.is_some_and(|(observed, now)| decide::step(&observed, now).shed.weights.is_some())
+    }
 }

@@ -5,7 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::{domain::Key, sim::play::timeline::Entry};
+use crate::{
+    domain::Key,
+    sim::play::timeline::{Asked, Entry},
+};
+
+/// From the death of a controller to its next start.
+const BACK_AFTER: SignedDuration = SignedDuration::from_secs(10);
 
 /// What others can see of a story that was played. Nothing in it is what serin says of itself in logs.
 #[derive(Clone, Debug)]
@@ -127,6 +133,18 @@ impl Case {
             }
         }
         weights
+    }
+
+    /// How long nobody may have been there to act in this time: a controller that died is back after ten seconds.
+    pub(super) fn nobody_there(&self, from: Timestamp, to: Timestamp) -> SignedDuration {
+        let died = |asked: &Asked| {
+            asked.status == 0
+                && self.is_controller(&asked.actor)
+                && asked.at + BACK_AFTER >= from
+                && asked.at <= to
+        };
+        let deaths = self.entries.iter().filter_map(Entry::asked).filter(|asked| died(asked)).count();
+        BACK_AFTER * i32::try_from(deaths).unwrap_or(i32::MAX)
     }
 
     /// A duration of the README's story as this case has it.

@@ -134,6 +134,9 @@ fn prometheus_down(case: &Case, wrong: &mut Wrong) {
     }
 }
 
+/// How soon a person's abort is obeyed.
+const OBEYED: SignedDuration = SignedDuration::from_secs(5);
+
 fn user_abort(case: &Case, wrong: &mut Wrong) {
     let bad = |run: &&Value| ["Failed", "Error"].iter().any(|phase| run["status"]["phase"] == *phase);
     if let Some(run) = case.all("AnalysisRun").find(bad) {
@@ -152,7 +155,7 @@ fn user_abort(case: &Case, wrong: &mut Wrong) {
         return wrong.add("nobody aborted, or the traffic stayed");
     };
     let late = gone.duration_since(aborted.at);
-    if late > SignedDuration::from_secs(5) {
+    if late > OBEYED + case.nobody_there(aborted.at, gone) {
         wrong.add(format!("the traffic went back {late:#} after the abort"));
     }
 }
