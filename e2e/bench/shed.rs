@@ -50,11 +50,15 @@ pub(crate) async fn run(root: &Path, folder: &Path, alone: usize, together: usiz
     let (single, many) = names.split_at(alone);
     let serin = Replica::start(folder, "serin-bench", server.kubeconfig("bench", None)?, &[]).await?;
     shop.deploy(&names, "").await?;
-    shop.release(&names, "v2").await?;
+    // The others are quiet meanwhile.
     for name in single {
-        metrics.fail(std::slice::from_ref(name));
+        let one = std::slice::from_ref(name);
+        shop.release(one, "v2").await?;
+        metrics.hold(one, LIMIT).await?;
+        metrics.fail(one);
         shop.until_ended(name, LIMIT).await?;
     }
+    shop.release(many, "v2").await?;
     // All of them wait for the same answer.
     metrics.hold(many, LIMIT).await?;
     metrics.fail(many);

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ignored::Ignored,
-    process::{Cluster, Election, Error, Ports, go_duration},
+    process::{self, Cluster, Election, Error, Ports, Traces, go_duration},
 };
 use crate::{
     apply::{Limits, Rate},
@@ -75,25 +75,34 @@ pub struct Args {
 /// Runs the verb until SIGTERM or SIGINT. The exit status is 1 when the leadership was lost or the start failed.
 pub fn run(args: &Args) -> ExitCode {
     match start(args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            tracing::info!("serin controller has ended as it was asked to");
+            ExitCode::SUCCESS
+        }
         Err(error) => {
-            eprintln!("serin controller: {error}");
+            process::fail("controller", &error);
             ExitCode::FAILURE
         }
     }
 }
 
 fn start(args: &Args) -> Result<(), Error> {
-    args.ports.start_log()?;
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
+    let export = args.ports.start_log("controller", &args.hostname, &metrics)?;
     args.ignored.warn();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
-    runtime.block_on(serve(args))
+    runtime.block_on(async {
+        let traces = Traces::start(export);
+        let ended = serve(args, metrics).await;
+        traces.end().await;
+        ended
+    })
 }
 
-async fn serve(args: &Args) -> Result<(), Error> {
-    let (client, default_namespace) = args.cluster.client().await?;
+async fn serve(args: &Args, metrics: Metrics) -> Result<(), Error> {
+    let (client, default_namespace) = args.cluster.client(&metrics).await?;
     let own = args.pod_namespace.clone().unwrap_or(default_namespace);
-    let page = Page::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let page = Page::new(metrics);
     let started = clock::instant();
     let health = Health::new(move || started.elapsed());
     let shutdown = CancellationToken::new();

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::process::{Cluster, Election, Error, Ports, go_duration};
+use super::process::{self, Cluster, Election, Error, Ports, Traces, go_duration};
 use crate::{
     clock::{self, Clock},
     control::{
@@ -62,32 +62,42 @@ pub struct Args {
 /// Runs the verb until SIGTERM or SIGINT. The exit status is 1 when the leadership was lost or the start failed.
 pub fn run(args: &Args) -> ExitCode {
     match start(args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            tracing::info!("serin gitops has ended as it was asked to");
+            ExitCode::SUCCESS
+        }
         Err(error) => {
-            eprintln!("serin gitops: {error}");
+            process::fail("gitops", &error);
             ExitCode::FAILURE
         }
     }
 }
 
 fn start(args: &Args) -> Result<(), Error> {
-    args.ports.start_log()?;
+    let metrics = Metrics::of_role(env!("CARGO_PKG_VERSION"), "gitops");
+    let export = args.ports.start_log("gitops", &args.hostname, &metrics)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
-    runtime.block_on(serve(args))
+    runtime.block_on(async {
+        let traces = Traces::start(export);
+        let ended = serve(args, metrics).await;
+        traces.end().await;
+        ended
+    })
 }
 
-async fn serve(args: &Args) -> Result<(), Error> {
-    let (client, default_namespace) = args.cluster.client().await?;
+async fn serve(args: &Args, metrics: Metrics) -> Result<(), Error> {
+    let (client, default_namespace) = args.cluster.client(&metrics).await?;
     let own = args.pod_namespace.clone().unwrap_or(default_namespace);
-    let page = Page::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let page = Page::new(metrics.clone());
     let started = clock::instant();
     let health = Health::new(move || started.elapsed());
     let shutdown = CancellationToken::new();
     let then = "transfers are ended and the Lease is given back";
-    let _servers = args.ports.open(page, health, &shutdown, then).await?;
-    let config = args.config(&own)?;
+    let _servers = args.ports.open(page, health.clone(), &shutdown, then).await?;
+    let config = gitops::Config { metrics, health: Some(health), ..args.config(&own)? };
     let lease = args.election.lease(LeaseConfig::gitops(&own, "", lease::identity(&args.hostname)))?;
     let Some(lease) = lease else {
+        config.metrics.leading("none", true);
         return Ok(gitops::run(client, Clock::Wall, config, shutdown).await?);
     };
     led(client, config, lease, shutdown).await
@@ -102,11 +112,15 @@ async fn led(
 ) -> Result<(), Error> {
     let release = CancellationToken::new();
     let _guard = release.clone().drop_guard();
+    let (metrics, name) = (config.metrics.clone(), lease.name.clone());
+    metrics.leading(&name, false);
     let mut leadership = lead(client.clone(), Clock::Wall, lease, release.clone());
+    let _gate = config.health.as_ref().map(|health| health.gate("lease", leadership.unheard()));
     let is_leader = tokio::select! {
         is_leader = leadership.acquired() => is_leader,
         () = shutdown.cancelled() => false,
     };
+    metrics.leading(&name, is_leader);
     let ended = if is_leader {
         tokio::select! {
             ended = gitops::run(client, Clock::Wall, config, shutdown.clone()) => ended.map_err(Error::from),
@@ -117,6 +131,7 @@ async fn led(
     } else {
         Err(Error::LeadershipLost)
     };
+    metrics.leading(&name, false);
     release.cancel();
     leadership.finished().await;
     ended

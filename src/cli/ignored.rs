@@ -40,7 +40,7 @@ impl Ignored {
     pub(super) fn warn(&self) {
         if !self.given.is_empty() {
             let flags = self.given.join(" ");
-            tracing::warn!(flags = %flags, "flags without a meaning for serin were given and are ignored: {flags}");
+            tracing::warn!(flags = %flags, "Flags without a meaning for serin were given and are ignored: {flags}");
         }
     }
 }

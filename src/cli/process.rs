@@ -3,18 +3,27 @@
 use std::{path::PathBuf, time::Duration};
 
 use jiff::SignedDuration;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use tokio::{net::TcpListener, task::JoinSet};
+use kube::{
+    client::ClientBuilder,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use tokio::{
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{analysis::duration, http::WATCH_SECONDS},
+    clock::Clock,
     control::{self, Page, lease::LeaseConfig},
     gitops,
     telemetry::{
-        Health,
-        logging::{self, Format, LogError, Options},
+        Health, Metrics,
+        logging::{self, LogError, Options},
+        requests::Counting,
         server,
+        traces::{self, Collector, Export, TraceError},
     },
 };
 
@@ -61,6 +70,35 @@ pub(super) struct Ports {
     /// text or json.
     #[arg(long, default_value = "text")]
     pub(super) logformat: String,
+    /// Directives for the log by module, for instance serin=debug,kube=info. They take the place of --loglevel.
+    #[arg(long, env = "RUST_LOG", default_value = "", hide = true)]
+    pub(super) log_directives: String,
+    /// Where to send traces by OTLP (HTTP, protobuf), for instance http://collector:4318. Nowhere without it.
+    #[arg(long)]
+    pub(super) otlp_endpoint: Option<String>,
+}
+
+/// Sends traces until it is ended.
+pub(super) struct Traces(Option<(CancellationToken, JoinHandle<()>)>);
+
+impl Traces {
+    /// Begins to send. Called inside of the runtime.
+    pub(super) fn start(export: Option<Export>) -> Self {
+        Self(export.map(|export| {
+            let stop = CancellationToken::new();
+            let wait = async |time| Clock::Wall.sleep(time).await;
+            (stop.clone(), tokio::spawn(export.run(wait, stop)))
+        }))
+    }
+
+    /// Sends what is left, for a moment.
+    pub(super) async fn end(self) {
+        if let Some((stop, task)) = self.0 {
+            stop.cancel();
+            // What it could not send is lost with the process.
+            let _ = task.await;
+        }
+    }
 }
 
 /// Why a verb could not start, or ended.
@@ -68,6 +106,8 @@ pub(super) struct Ports {
 pub(super) enum Error {
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error(transparent)]
+    Traces(#[from] TraceError),
     #[error("cannot start: {0}")]
     Runtime(std::io::Error),
     #[error("cannot reach the cluster: {0}")]
@@ -85,8 +125,8 @@ pub(super) enum Error {
 }
 
 impl Cluster {
-    /// A client, and the namespace that it is at home in.
-    pub(super) async fn client(&self) -> Result<(kube::Client, String), Error> {
+    /// A client that counts its requests, and the namespace that it is at home in.
+    pub(super) async fn client(&self, metrics: &Metrics) -> Result<(kube::Client, String), Error> {
         let failed = |error: &dyn std::fmt::Display| Error::Cluster(error.to_string());
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         let mut config = match (&self.kubeconfig, &self.context) {
@@ -101,8 +141,18 @@ impl Cluster {
         };
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         bound(&mut config);
-        let client = kube::Client::try_from(config).map_err(|error| failed(&error))?;
-        Ok((client, namespace))
+        let client = ClientBuilder::try_from(config).map_err(|error| failed(&error))?;
+        let counting = Counting::new(metrics.clone(), || Clock::Wall.steady());
+        Ok((client.with_layer(&counting).build(), namespace))
+    }
+}
+
+/// Says why a role ends by itself: in the log, or on stderr where it has not come to a log.
+pub(super) fn fail(role: &str, error: &Error) {
+    if tracing::dispatcher::has_been_set() {
+        tracing::error!("serin {role} ends: {error}");
+    } else {
+        eprintln!("serin {role}: {error}");
     }
 }
 
@@ -185,15 +235,33 @@ impl Ports {
         let shutdown = shutdown.clone();
         tasks.spawn(async move {
             asked_to_stop().await;
-            tracing::info!("asked to stop: {then}");
+            tracing::info!("Asked to stop: {then}");
             shutdown.cancel();
         });
         Ok(tasks)
     }
 
-    /// Starts the log as asked for.
-    pub(super) fn start_log(&self) -> Result<(), Error> {
-        let format: Format = self.logformat.parse()?;
-        Ok(logging::init(&Options { format, level: self.loglevel.clone() })?)
+    /// Starts the log as asked for, and says who is here. Answers with what sends traces, where they are wanted.
+    pub(super) fn start_log(
+        &self,
+        role: &'static str,
+        instance: &str,
+        metrics: &Metrics,
+    ) -> Result<Option<Export>, Error> {
+        let version = env!("CARGO_PKG_VERSION");
+        let traces = self.otlp_endpoint.as_ref().map(|endpoint| {
+            let collector =
+                Collector { endpoint: endpoint.clone(), role, version, instance: instance.to_owned() };
+            traces::to(&collector, metrics.clone())
+        });
+        let (spans, export) = traces.transpose()?.unzip();
+        let options = Options {
+            format: self.logformat.parse()?,
+            level: self.loglevel.clone(),
+            directives: self.log_directives.clone(),
+        };
+        logging::init(&options, spans)?;
+        tracing::info!(serin.version = version, serin.role = role, "serin {role} {version} starts");
+        Ok(export)
     }
 }

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::queue::Queue;
 use crate::{
     api::{rollout::Parsed, run::StoredRun},
-    decide::memory::Memory,
-    observe::{Entry, Stores},
-    telemetry::{Metrics, RolloutFacts, RunFacts, Snapshot},
+    decide::{analysis::MetricResult, memory::Memory},
+    observe::{Entry, Stores, Template},
+    telemetry::{MetricFacts, Metrics, RolloutFacts, RunFacts, Snapshot},
 };
 
 /// The page of `/metrics`. A standby has no stores: its page has the counters alone.
@@ -37,8 +37,8 @@ impl Page {
         let snapshot = source.as_ref().map(|source| Snapshot {
             rollouts: source.stores.all_rollouts().iter().map(rollout).collect(),
             runs: source.stores.all_runs().iter().map(run).collect(),
-            self_heals: vec![],
-            queue_depth: source.queue.depth(),
+            templates: source.stores.all_templates().into_iter().map(template).collect(),
+            queue: source.queue.facts(),
         });
         drop(source);
         self.metrics.render(snapshot.unwrap_or_default())
@@ -74,16 +74,22 @@ fn rollout(entry: &Entry<Parsed>) -> RolloutFacts {
         available: i64::from(counts.available),
         unavailable: i64::from(counts.replicas.saturating_sub(counts.available).max(0)),
         updated: i64::from(counts.updated),
-        is_contested: rollout
-            .memory
-            .condition("TrafficContested")
-            .is_some_and(|condition| condition.status.is_true()),
+        is_contested: holds(&rollout.memory, "TrafficContested"),
+        is_blind: holds(&rollout.memory, "MetricsUnavailable"),
     }
+}
+
+fn holds(memory: &Memory, kind: &str) -> bool {
+    memory.condition(kind).is_some_and(|condition| condition.status.is_true())
+}
+
+fn template(entry: Entry<Template>) -> (String, String) {
+    (entry.key.namespace, entry.key.name)
 }
 
 /// Not `status.phase`: the reference derives it from the reason of the condition `Progressing`.
 fn phase(memory: &Memory) -> &'static str {
-    if memory.condition("InvalidSpec").is_some_and(|condition| condition.status.is_true()) {
+    if holds(memory, "InvalidSpec") {
         return "InvalidSpec";
     }
     match memory.condition("Progressing").map(|condition| condition.reason.as_str()) {
@@ -97,9 +103,15 @@ fn phase(memory: &Memory) -> &'static str {
 }
 
 fn run(entry: &Entry<StoredRun>) -> RunFacts {
+    let status = &entry.slim.owned.run.status;
     RunFacts {
         namespace: entry.key.namespace.clone(),
         name: entry.key.name.clone(),
-        phase: entry.slim.owned.run.status.phase.as_str().to_owned(),
+        phase: status.phase.as_str(),
+        metrics: status.metric_results.iter().map(metric).collect(),
     }
+}
+
+fn metric(result: &MetricResult) -> MetricFacts {
+    MetricFacts { name: result.name.clone(), is_dry_run: result.dry_run, phase: result.phase.as_str() }
 }

@@ -7,7 +7,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -18,7 +18,10 @@ use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{self, Clock};
+use crate::{
+    clock::{self, Clock},
+    telemetry::logging,
+};
 
 /// The reference controller's Lease.
 const CONTROLLER_LOCK: &str = "argo-rollouts-controller-lock";
@@ -97,8 +100,12 @@ pub enum State {
 pub struct Leadership {
     state: watch::Receiver<State>,
     term: Term,
+    unheard: Unheard,
     task: JoinHandle<()>,
 }
+
+/// Why nobody knows yet who leads; `None` from the first answer of the API server on.
+type Unheard = Arc<Mutex<Option<String>>>;
 
 impl Leadership {
     /// True while this process may act. Cheap, and right even when the task that renews is starved. Asked before
@@ -110,6 +117,13 @@ impl Leadership {
     /// The same question, for those who outlive a borrow.
     pub fn term(&self) -> Term {
         self.term.clone()
+    }
+
+    /// Why nobody could be asked yet who leads. Nothing from the first answer on: what a standby has to do is to wait,
+    /// and that it does. For a readiness probe.
+    pub fn unheard(&self) -> impl Fn() -> Option<String> + Send + Sync + 'static {
+        let unheard = Arc::clone(&self.unheard);
+        move || unheard.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until we lead. False when the candidacy ended first.
@@ -225,12 +239,22 @@ pub fn lead(client: Client, clock: Clock, config: LeaseConfig, shutdown: Cancell
     let term =
         Term { time: Monotonic { clock, started: clock::instant() }, until_ms: Arc::new(AtomicU64::new(0)) };
     let (tell, state) = watch::channel(State::Standby);
-    let candidate = Candidate { client, clock, config, term: term.clone(), seen: None, warned: false };
+    let unheard = Arc::new(Mutex::new(Some(format!("the Lease `{}` has not been read yet", config.name))));
+    let candidate = Candidate {
+        client,
+        clock,
+        config,
+        term: term.clone(),
+        seen: None,
+        warned: false,
+        unheard: Arc::clone(&unheard),
+        told: None,
+    };
     let task = tokio::spawn(async move {
         let ended = candidate.run(&tell, shutdown).await;
         tell.send_replace(ended);
     });
-    Leadership { state, term, task }
+    Leadership { state, term, unheard, task }
 }
 
 /// Why an attempt brought nothing.
@@ -244,6 +268,8 @@ enum Failure {
     Build(#[source] http::Error),
     #[error("the API server refused: {0}")]
     Refused(#[source] Box<kube::Error>),
+    #[error("the API server cannot be reached: {0}")]
+    Unreached(String),
 }
 
 struct Candidate {
@@ -253,6 +279,9 @@ struct Candidate {
     term: Term,
     seen: Option<Seen>,
     warned: bool,
+    unheard: Unheard,
+    /// Whom the log names as the leader.
+    told: Option<String>,
 }
 
 impl Candidate {
@@ -267,7 +296,11 @@ impl Candidate {
             let leads = self.note(attempt);
             if was_leading && !leads {
                 self.term.end();
-                tracing::error!(lease.name = %self.config.name, "Lost the Lease `{}`", self.config.name);
+                let (name, holder) = (&self.config.name, self.holder().unwrap_or_default());
+                tracing::error!(
+                    lease.name = %name, lease.holder = holder,
+                    "Lost the Lease `{name}`, which `{holder}` holds by what was last seen: nothing is done any more"
+                );
                 return State::Lost;
             }
             if leads && !was_leading {
@@ -294,10 +327,18 @@ impl Candidate {
     fn note(&mut self, attempt: Result<bool, Failure>) -> bool {
         match attempt {
             Ok(held) => {
-                self.warned = false;
+                if std::mem::take(&mut self.warned) {
+                    let name = &self.config.name;
+                    tracing::info!(lease.name = %name, "The Lease `{name}` can be read and written again");
+                }
+                *self.unheard.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                self.stand_by(held);
                 held
             }
             Err(failure) => {
+                if let Some(why) = &mut *self.unheard.lock().unwrap_or_else(PoisonError::into_inner) {
+                    *why = format!("the Lease `{}` could not be read yet: {failure}", self.config.name);
+                }
                 if !std::mem::replace(&mut self.warned, true) {
                     let name = &self.config.name;
                     tracing::warn!(lease.name = %name, error = %failure, "Could not hold the Lease `{name}`: {failure}");
@@ -305,6 +346,24 @@ impl Candidate {
                 self.term.is_running()
             }
         }
+    }
+
+    /// Says whom we wait for, each time that it is somebody else.
+    fn stand_by(&mut self, is_leading: bool) {
+        // One whose term is running has just lost the Lease, and that is another line.
+        let holder = self.holder().filter(|_| !is_leading && !self.term.is_running()).map(str::to_owned);
+        if let Some(holder) = holder.as_ref().filter(|holder| self.told.as_ref() != Some(*holder)) {
+            tracing::info!(
+                lease.name = %self.config.name, lease.holder = %holder,
+                "Standing by: `{holder}` holds the Lease `{}`", self.config.name
+            );
+        }
+        self.told = holder;
+    }
+
+    /// Who holds the Lease, by what was seen last.
+    fn holder(&self) -> Option<&str> {
+        self.seen.as_ref().and_then(|seen| seen.object["spec"]["holderIdentity"].as_str())
     }
 
     /// One round; true when the Lease is ours after it.
@@ -392,8 +451,10 @@ impl Candidate {
         let left = self.term.left();
         let limit = if left.is_zero() { limit } else { limit.min(left) };
         let answer = self.clock.timeout(limit, self.client.request::<Value>(request)).await;
-        answer.ok_or(Failure::TimedOut)?.map_err(|error| {
-            if status_code(&error) == 409 { Failure::Conflict } else { Failure::Refused(Box::new(error)) }
+        answer.ok_or(Failure::TimedOut)?.map_err(|error| match status_code(&error) {
+            409 => Failure::Conflict,
+            0 => Failure::Unreached(logging::with_causes(&error)),
+            _ => Failure::Refused(Box::new(error)),
         })
     }
 
@@ -408,7 +469,10 @@ impl Candidate {
                 "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": format!("{:.6}", self.clock.now()),
             });
             match self.write(freed).await {
-                Ok(_) => break,
+                Ok(_) => {
+                    tracing::info!(lease.name = %self.config.name, "Gave the Lease `{}` back", self.config.name);
+                    break;
+                }
                 // A renewal of ours that was cut off may have arrived after all.
                 Err(Failure::Conflict) if self.look().await.is_ok() => {
                     let holder = self.seen.as_ref().map(|seen| &seen.object["spec"]["holderIdentity"]);

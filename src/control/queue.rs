@@ -12,7 +12,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
-use crate::{clock::Clock, observe::Target};
+use crate::{clock::Clock, observe::Target, telemetry::QueueFacts};
 
 /// First pause after a failure; doubled with each that follows.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -187,11 +187,18 @@ impl Queue {
         });
     }
 
-    /// Passes that are due and wait for their turn.
-    pub fn depth(&self) -> usize {
+    /// How far the passes are behind.
+    pub fn facts(&self) -> QueueFacts {
         let now = self.clock.now();
         let items = self.lock();
-        items.values().filter(|item| item.running.is_none() && item.due.is_some_and(|due| due <= now)).count()
+        let waiting = items.values().filter(|item| item.running.is_none()).filter_map(|item| item.due);
+        let waits: Vec<SignedDuration> =
+            waiting.map(|due| now.duration_since(due)).filter(|wait| !wait.is_negative()).collect();
+        QueueFacts {
+            depth: waits.len(),
+            oldest: waits.into_iter().max().unwrap_or_default().unsigned_abs(),
+            running: items.values().filter(|item| item.running.is_some()).count(),
+        }
     }
 
     fn end(&self, target: &Target, change: impl FnOnce(&mut Item)) {
@@ -295,6 +302,20 @@ mod tests {
             .map(|due| due.target)
             .collect();
         assert_eq!(order, [target("urgent"), target("b"), target("a")]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_is_told_with_the_age_of_the_oldest_and_what_runs_apart_from_it() {
+        let queue = queue();
+        assert_eq!(queue.facts(), QueueFacts::default());
+        queue.add(&target("a"), Reason::Change);
+        queue.clock.sleep(Duration::from_secs(2)).await;
+        queue.add(&target("b"), Reason::Change);
+        queue.add_at(&target("c"), later(&queue, 60), Reason::Wake);
+        queue.clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(queue.facts(), QueueFacts { depth: 2, oldest: Duration::from_secs(3), running: 0 });
+        queue.next().await;
+        assert_eq!(queue.facts(), QueueFacts { depth: 1, oldest: Duration::from_secs(1), running: 1 });
     }
 
     #[tokio::test(start_paused = true)]

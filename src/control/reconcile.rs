@@ -7,6 +7,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use tracing::{Instrument as _, info_span};
 
 use super::{
     lease::Term,
@@ -23,7 +24,7 @@ use crate::{
     decide::{
         self,
         invariants::{self, Violation},
-        observed::{Exposure, ExposureHistory, Observed, Settings},
+        observed::{Exposure, ExposureHistory, Observed, OwnedRun, Settings},
         plan::{Action, Attempt, Plan, Remember, Tell},
     },
     domain::{Key, Uid},
@@ -54,6 +55,15 @@ pub(super) struct Kept {
     exposure: ExposureHistory,
     last: Vec<Attempt>,
     said: Option<Said>,
+    unshed: Option<Unshed>,
+}
+
+/// Traffic that has to be taken away, and is not yet.
+#[derive(Clone, Copy)]
+struct Unshed {
+    since: Timestamp,
+    /// The end of the measurement that it is for. The mark is gone once the verdict is booked.
+    sample: Option<Timestamp>,
 }
 
 /// Longest pause before a run is created again, or a measurement booked, that could not be: the next measurement, which may take
@@ -82,7 +92,11 @@ impl Reconciler {
             return;
         };
         let Key { namespace, name } = due.target.key();
-        self.metrics.pass(namespace, name, began.elapsed().as_secs_f64(), ended.failure.is_some());
+        let seconds = began.elapsed().as_secs_f64();
+        match &due.target {
+            Target::Rollout(_) => self.metrics.pass(namespace, name, seconds, ended.failure.is_some()),
+            Target::Run(_) => self.metrics.run_pass(namespace, name, seconds, ended.failure.is_some()),
+        }
         match ended.failure {
             None => self.queue.done(&due.target, ended.is_urgent),
             Some(cause) => self.queue.failed(&due.target, &cause, ended.is_urgent),
@@ -97,20 +111,25 @@ impl Reconciler {
     /// `None` where the Rollout is gone.
     async fn rollout(&self, due: &Due, key: &Key) -> Option<Ended> {
         let process = self.process_memory(key);
-        let Some((observed, now)) = self.observe(key, process.clone()) else {
+        let seen = info_span!(target: "trace", "observe").in_scope(|| self.observe(key, process.clone()));
+        let Some((observed, now)) = seen else {
             self.forget(&due.target, key);
             return None;
         };
-        let mut plan = decide::step(&observed, now);
-        let broken = invariants::check(&observed, &plan, now);
+        let (mut plan, broken) = info_span!(target: "trace", "decide").in_scope(|| {
+            let plan = decide::step(&observed, now);
+            let broken = invariants::check(&observed, &plan, now);
+            (plan, broken)
+        });
         if !broken.is_empty() {
             self.refuse(key, &mut plan, &broken);
         }
         let executed = self.act(due, &plan, process, now, broken.is_empty()).await;
+        self.count_lag(&observed.runs, &plan, &executed);
         if broken.is_empty() {
             self.measure(&due.target, &plan, &executed);
         }
-        self.keep(key, &observed, &plan, &executed);
+        self.keep(key, &observed, &plan, &executed, now);
         let failure = broken.first().map(|violation| violation.rule.to_string()).or_else(|| cause(&executed));
         self.wake(&due.target, &plan, &executed, now, failure.is_some());
         Some(Ended { failure, is_urgent: plan.shed.weights.is_some(), is_unbooked: is_unbooked(&executed) })
@@ -157,7 +176,7 @@ impl Reconciler {
                 rollout.name = %key.name,
                 invariant.name = %violation.rule,
                 detail = %violation.detail,
-                "the plan for `{key}` breaks an invariant and is not carried out, but for its shed"
+                "The plan for `{key}` breaks an invariant and is not carried out, but for its shed"
             );
         }
         plan.memory = Remember::default();
@@ -183,19 +202,16 @@ impl Reconciler {
         if !self.is_leading() {
             return Executed { halted: Some(Halt::NotLeader), ..Executed::default() };
         }
-        let executed = execute(&self.sender, &steps, &acting).await;
-        self.count(plan, &executed, now);
+        let span = info_span!(target: "trace", "apply", requests = steps.len());
+        let executed = execute(&self.sender, &steps, &acting).instrument(span).await;
+        self.count(plan, &executed);
         executed
     }
 
     /// Asks for what the plan wants measured. Not where what was measured could not be stored: the answer that decided
     /// has to be there in the next pass, a second one may say something else.
     fn measure(&self, target: &Target, plan: &Plan, executed: &Executed) {
-        let is_stored = |name: &str| {
-            let stored = Action::RunStatus(name.to_owned());
-            executed.attempts.iter().any(|attempt| attempt.action == stored && attempt.status < 300)
-        };
-        if plan.memory.runs.iter().all(|write| is_stored(&write.name)) {
+        if plan.memory.runs.iter().all(|write| is_stored(executed, &write.name)) {
             self.sampler.want(target, &plan.measure);
         }
     }
@@ -204,14 +220,8 @@ impl Reconciler {
         self.term.as_ref().is_none_or(Term::is_running)
     }
 
-    fn count(&self, plan: &Plan, executed: &Executed, now: Timestamp) {
+    fn count(&self, plan: &Plan, executed: &Executed) {
         let Key { namespace, name } = &plan.owner.key;
-        if let (Some(shed), Some(lowering)) = (executed.attempts.first(), &plan.shed.weights)
-            && let Some(mark) = &lowering.mark
-        {
-            let since = mark.verdict.at.min(now);
-            self.metrics.shed(namespace, name, shed.at.duration_since(since).as_secs_f64());
-        }
         if executed.halted.is_none() {
             for tell in &plan.tell {
                 if let Tell::Event(event) = tell {
@@ -221,18 +231,61 @@ impl Reconciler {
         }
     }
 
+    /// How long it took until traffic was away, or since when it is not. Answers with what is still to be moved.
+    fn count_shed(
+        &self,
+        Key { namespace, name }: &Key,
+        plan: &Plan,
+        executed: &Executed,
+        now: Timestamp,
+        before: Option<Unshed>,
+    ) -> Option<Unshed> {
+        let lowering = plan.shed.weights.as_ref().filter(|_| executed.halted != Some(Halt::NotLeader));
+        let sample =
+            lowering.and_then(|lowering| lowering.mark.as_ref()).map(|mark| mark.verdict.at.min(now));
+        let sample = sample.or(before.and_then(|before| before.sample));
+        let done = executed.attempts.iter().rfind(|attempt| attempt.action == Action::Shed);
+        let done = done.filter(|_| !executed.failed.contains(&Action::Shed));
+        if let (Some(done), Some(sample)) = (done, sample) {
+            self.metrics.shed(namespace, name, done.at.duration_since(sample).as_secs_f64());
+        }
+        let since = before.map_or(now, |before| before.since);
+        let unshed = lowering.filter(|_| done.is_none()).map(|_| Unshed { since, sample });
+        let seconds = unshed.map(|one| one.since.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64());
+        self.metrics.not_moved(namespace, name, seconds);
+        unshed
+    }
+
+    /// How late the measurements were that this pass stored.
+    fn count_lag(&self, runs: &[OwnedRun], plan: &Plan, executed: &Executed) {
+        let Key { namespace, name } = &plan.owner.key;
+        for write in plan.memory.runs.iter().filter(|write| is_stored(executed, &write.name)) {
+            let Some(owned) = runs.iter().find(|owned| owned.run.name == write.name) else { continue };
+            let at = executed.attempts.iter().find(|one| one.action == Action::RunStatus(write.name.clone()));
+            for result in &write.new.metric_results {
+                let before = write.old.ordinal(&result.name);
+                let due = self.sampler.due(&owned.run.uid, &result.name, before);
+                if let (Some(due), Some(at), true) = (due, at, result.ordinal() > before) {
+                    self.metrics.verdict_lag(namespace, name, at.at.duration_since(due).as_secs_f64());
+                }
+            }
+        }
+    }
+
     /// Keeps the last outcome of each action, and says what is new.
-    fn keep(&self, key: &Key, observed: &Observed, plan: &Plan, executed: &Executed) {
+    fn keep(&self, key: &Key, observed: &Observed, plan: &Plan, executed: &Executed, now: Timestamp) {
         let mut kept = self.kept();
         let Some(entry) = kept.get_mut(key) else { return };
         saying::failures(key, &entry.last, executed);
+        saying::troubles(key, plan, executed);
         for attempt in &executed.attempts {
             entry.last.retain(|known| known.action != attempt.action);
             entry.last.push(attempt.clone());
         }
         let surplus = entry.last.len().saturating_sub(OUTCOMES);
         entry.last.drain(..surplus);
-        let said = Said::of(observed, plan);
+        entry.unshed = self.count_shed(key, plan, executed, now, entry.unshed);
+        let said = Said::of(plan, executed);
         if entry.said.as_ref() != Some(&said) {
             said.log(key, observed, plan);
             entry.said = Some(said);
@@ -250,11 +303,13 @@ impl Reconciler {
         let now = self.sender.clock().now();
         let Some(stored) = self.stores.run_alone(key) else {
             self.sampler.want(&due.target, &std::collections::BTreeSet::new());
+            self.metrics.forget_run(&key.namespace, &key.name);
             return None;
         };
         let samples = self.sampler.samples(&stored.uid.0);
         let plan = super::alone::plan(&stored.slim.owned, &samples, now, self.settings.outage);
         let executed = self.act(due, &plan, self.process_memory(key), now, true).await;
+        self.count_lag(std::slice::from_ref(&stored.slim.owned), &plan, &executed);
         self.measure(&due.target, &plan, &executed);
         saying::failures(key, &[], &executed);
         let failure = cause(&executed);
@@ -278,7 +333,7 @@ impl Reconciler {
 
 impl Kept {
     fn new(uid: Uid, now: Timestamp) -> Self {
-        Self { uid, exposure: ExposureHistory::begin(now), last: vec![], said: None }
+        Self { uid, exposure: ExposureHistory::begin(now), last: vec![], said: None, unshed: None }
     }
 }
 
@@ -345,6 +400,12 @@ impl Observer for Acting<'_> {
             self.reconciler.queue.add(&call.target, Reason::Change);
         }
     }
+}
+
+/// Whether the server took the new status of the run.
+fn is_stored(executed: &Executed, run: &str) -> bool {
+    let stored = Action::RunStatus(run.to_owned());
+    executed.attempts.iter().any(|attempt| attempt.action == stored && attempt.status < 300)
 }
 
 impl Acting<'_> {

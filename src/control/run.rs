@@ -6,6 +6,7 @@ use futures::FutureExt;
 use kube::Client;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{
     facts::Page,
@@ -77,17 +78,23 @@ pub async fn run(
     config: Config,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
+    let metrics = config.page.metrics().clone();
     let Some(lease) = config.lease.clone() else {
+        metrics.leading("none", true);
         return lead_on(client, clock, config, None, shutdown).await;
     };
+    let name = lease.name.clone();
+    metrics.leading(&name, false);
     let release = CancellationToken::new();
     // Dropped, the candidacy ends, too.
     let _guard = release.clone().drop_guard();
     let mut leadership = lead(client.clone(), clock, lease, release.clone());
+    let _gate = config.health.as_ref().map(|health| health.gate("lease", leadership.unheard()));
     let is_leader = tokio::select! {
         is_leader = leadership.acquired() => is_leader,
         () = shutdown.cancelled() => false,
     };
+    metrics.leading(&name, is_leader);
     let ended = if is_leader {
         lead_on(client, clock, config, Some(&mut leadership), shutdown).await
     } else if shutdown.is_cancelled() {
@@ -95,6 +102,7 @@ pub async fn run(
     } else {
         Err(Error::LeadershipLost)
     };
+    metrics.leading(&name, false);
     // Everything that acts has ended: another replica may lead.
     release.cancel();
     leadership.finished().await;
@@ -110,6 +118,8 @@ async fn lead_on(
 ) -> Result<(), Error> {
     let queue = Arc::new(Queue::new(clock));
     let stores = Arc::<Stores>::default();
+    let unfilled = Arc::clone(&stores);
+    let _gate = config.health.as_ref().map(|health| health.gate("stores", move || unfilled.unfilled()));
     let answered = Arc::clone(&queue);
     let (sampler, worker) = Sampler::new(client.clone(), clock, config.sampler.clone(), move |target| {
         answered.add(target, Reason::Answer);
@@ -169,14 +179,16 @@ struct Passes {
 impl Passes {
     /// Makes passes as they become due, none before every store is filled, until `shutdown`.
     async fn run(&self, mut is_ready: watch::Receiver<bool>, shutdown: &CancellationToken) {
-        let gate = self.health.as_ref().map(|health| health.gate("stores"));
         tokio::select! {
             ready = is_ready.wait_for(|ready| *ready) => if ready.is_err() { return },
             () = shutdown.cancelled() => return,
         }
-        gate.iter().for_each(|gate| gate.set_open(true));
         let heartbeat = self.health.as_ref().map(|health| health.heartbeat("passes", LONGEST_TURN));
-        tracing::info!("all stores are filled: the controller begins");
+        let count = self.reconciler.stores.all_rollouts().len();
+        tracing::info!(
+            rollouts.count = count,
+            "All stores are filled: the controller begins, with {count} Rollouts"
+        );
         let mut running = JoinSet::new();
         let mut resync = std::pin::pin!(self.clock.sleep(self.resync));
         loop {
@@ -198,7 +210,7 @@ impl Passes {
         }
         let rest = async { while running.join_next().await.is_some() {} };
         if self.clock.timeout(LAST_PASSES, rest).await.is_none() {
-            tracing::warn!("a pass did not end in time: its requests are found out by the next controller");
+            tracing::warn!("A pass did not end in time: its requests are found out by the next controller");
         }
     }
 
@@ -215,12 +227,20 @@ impl Passes {
 /// A pass that panics is a defect of ours, and must not stop other rollouts, nor its own for ever.
 async fn pass(reconciler: Arc<Reconciler>, due: Due) {
     let target = due.target.clone();
-    if AssertUnwindSafe(reconciler.pass(due)).catch_unwind().await.is_err() {
-        let key = target.key();
+    let key = target.key();
+    let why: Vec<&str> = due.reasons.iter().map(Into::into).collect();
+    let span = tracing::info_span!(
+        target: "trace",
+        "pass",
+        rollout.namespace = %key.namespace,
+        rollout.name = %key.name,
+        reasons = why.join(",")
+    );
+    if AssertUnwindSafe(reconciler.pass(due)).catch_unwind().instrument(span).await.is_err() {
         tracing::error!(
             rollout.namespace = %key.namespace,
             rollout.name = %key.name,
-            "a pass over `{key}` panicked: this is a defect of serin"
+            "A pass over `{key}` panicked: this is a defect of serin"
         );
         reconciler.queue.failed(&target, "panic", false);
     }

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, sync::Mutex, sync::PoisonError};
 use git2::Oid;
 use jiff::Timestamp;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard, Semaphore};
+use tracing::Instrument as _;
 
 use super::{
     access::{Access, AccessError},
@@ -126,7 +127,9 @@ impl Lane<'_> {
         let path = self.lanes.clones.path(&self.git.url);
         let remote = (self.git.url.as_str(), self.git.branch.as_str());
         let _one = self.lanes.transfers.acquire().await;
-        let fetched = self.lanes.transfer.fetch(remote, &path, commit::HISTORY_DEPTH, access).await;
+        let span = tracing::info_span!(target: "trace", "fetch", git.branch = %self.git.branch);
+        let fetched = self.lanes.transfer.fetch(remote, &path, commit::HISTORY_DEPTH, access);
+        let fetched = fetched.instrument(span).await;
         if matches!(fetched, Err(Failure::Clone(_))) {
             self.lanes.clones.remove(&self.git.url);
         }
@@ -194,7 +197,9 @@ impl Lane<'_> {
         let path = self.lanes.clones.path(&self.git.url);
         let remote = (self.git.url.as_str(), self.git.branch.as_str());
         let _one = self.lanes.transfers.acquire().await;
-        Ok(self.lanes.transfer.push(remote, &path, (commit, tip), access).await?)
+        let span =
+            tracing::info_span!(target: "trace", "push", git.branch = %self.git.branch, git.commit = %commit);
+        Ok(self.lanes.transfer.push(remote, &path, (commit, tip), access).instrument(span).await?)
     }
 }
 

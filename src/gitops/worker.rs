@@ -1,7 +1,13 @@
 //! The loop of the Git lane: hears of changes, keeps a queue of keys with their times, runs a pass for each that is
 //! due. The objects in the API server are the memory; what is in here can be lost at any time.
 
-use std::{collections::BTreeMap, panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::AssertUnwindSafe,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::{FutureExt, Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
@@ -10,8 +16,11 @@ use kube::{
     api::{ApiResource, DynamicObject},
     runtime::watcher::{self, Event, watcher},
 };
+use serde::Deserialize as _;
+use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{
     cluster::{Cluster, ClusterError, Key},
@@ -25,10 +34,19 @@ use super::{
 use crate::{
     api::{
         http::WATCH_SECONDS,
-        serin::{SelfHeal, SelfHealPolicy},
+        serin::{Phase, SelfHeal, SelfHealPolicy},
     },
     clock::Clock,
+    telemetry::{Health, Heartbeat, Metrics, SelfHealFacts, logging::with_causes},
 };
+
+/// The loop turns this often, also when nothing is due.
+const TURN: Duration = Duration::from_secs(10);
+/// A loop that has not turned for so long hangs.
+const LONGEST_TURN: Duration = Duration::from_secs(60);
+
+/// Between two tries of a watch that fails.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// How the Git lane works.
 #[derive(Clone, Debug)]
@@ -47,6 +65,10 @@ pub struct Config {
     pub poll: Duration,
     /// Seeds the pauses between tries.
     pub seed: u64,
+    /// Where SelfHeals are counted.
+    pub metrics: Metrics,
+    /// Told that the loop turns, and when what it watches was listed.
+    pub health: Option<Health>,
 }
 
 impl Config {
@@ -60,6 +82,8 @@ impl Config {
             max_age: Duration::from_hours(24),
             poll: Duration::from_secs(5),
             seed: 0,
+            metrics: Metrics::of_role(env!("CARGO_PKG_VERSION"), "gitops"),
+            health: None,
         }
     }
 }
@@ -100,17 +124,25 @@ pub async fn run(
     );
     let (send, mut news) = mpsc::unbounded_channel();
     let mut watches = JoinSet::new();
+    let unlisted = Unlisted::default();
     for kind in [Kind::SelfHeal, Kind::Policy] {
-        watches.spawn(watch(client.clone(), kind, config.namespace.clone(), clock, send.clone()));
+        unlisted.set(kind, Some(format!("{} is not listed yet", kind.resource().kind)));
+        let watched = Watched { kind, unlisted: unlisted.clone(), send: send.clone() };
+        watches.spawn(watched.run(client.clone(), config.namespace.clone(), clock));
     }
+    let health = config.health.clone();
+    let _gate = health.as_ref().map(|health| health.gate("watches", move || unlisted.first()));
+    let heartbeat = health.as_ref().map(|health| health.heartbeat("reverts", LONGEST_TURN));
     let mut queue = Queue { config, workshop, keys: BTreeMap::new(), running: JoinSet::new() };
     loop {
+        heartbeat.iter().for_each(Heartbeat::beat);
         let due = queue.start_due(clock.now());
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             Some(change) = news.recv() => queue.heard(change, clock.now()),
             Some(Ok(ended)) = queue.running.join_next() => queue.ended(ended, clock.now()),
             () = wait(clock, due) => {}
+            () = clock.sleep(TURN) => {}
         }
     }
 }
@@ -122,10 +154,45 @@ async fn wait(clock: Clock, due: Option<Timestamp>) {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     SelfHeal,
     Policy,
+}
+
+impl Kind {
+    fn resource(self) -> ApiResource {
+        match self {
+            Self::SelfHeal => ApiResource::erase::<SelfHeal>(&()),
+            Self::Policy => ApiResource::erase::<SelfHealPolicy>(&()),
+        }
+    }
+}
+
+/// Which kinds have never been listed, and why.
+#[derive(Clone, Default)]
+struct Unlisted(Arc<Mutex<BTreeMap<Kind, String>>>);
+
+impl Unlisted {
+    /// `None`: it was listed. From then on failures are nobody's reason to call the process not ready.
+    fn set(&self, kind: Kind, why: Option<String>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match why {
+            Some(why) => drop(all.insert(kind, why)),
+            None => drop(all.remove(&kind)),
+        }
+    }
+
+    fn failed(&self, kind: Kind, error: &str) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = all.get_mut(&kind) {
+            *why = format!("{} cannot be listed: {error}", kind.resource().kind);
+        }
+    }
+
+    fn first(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().next().cloned()
+    }
 }
 
 /// What a watch tells.
@@ -135,9 +202,14 @@ enum Change {
     There {
         key: Key,
         edition: (String, i64),
+        facts: SelfHealFacts,
     },
     Gone {
         key: Key,
+    },
+    /// These and no others are there: what went away while no watch was open is not told otherwise.
+    Listed {
+        keys: BTreeSet<Key>,
     },
     /// A policy of this namespace changed: whoever waits there for a change is looked at again.
     Policy {
@@ -145,41 +217,72 @@ enum Change {
     },
 }
 
-/// Watches one kind for ever.
-async fn watch(
-    client: Client,
+/// One kind's watch.
+struct Watched {
     kind: Kind,
-    namespace: Option<String>,
-    clock: Clock,
+    unlisted: Unlisted,
     send: mpsc::UnboundedSender<Change>,
-) {
-    let resource = match kind {
-        Kind::SelfHeal => ApiResource::erase::<SelfHeal>(&()),
-        Kind::Policy => ApiResource::erase::<SelfHealPolicy>(&()),
-    };
-    let api: Api<DynamicObject> = match &namespace {
-        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
-        None => Api::all_with(client, &resource),
-    };
-    let events = watcher(api, watcher::Config::default().page_size(100).timeout(WATCH_SECONDS));
-    let mut events: std::pin::Pin<Box<dyn Stream<Item = _> + Send>> = Box::pin(events);
-    let mut pause = Pause::new(0, &resource.plural);
-    let mut failures = 0;
-    while let Some(event) = events.next().await {
-        let change = match event {
-            Ok(Event::Apply(object) | Event::InitApply(object)) => there(kind, &object),
-            Ok(Event::Delete(object)) => gone(kind, &object),
-            Ok(Event::Init | Event::InitDone) => None,
-            Err(error) => {
-                failures += 1;
-                tracing::warn!(kind = resource.kind, error = %error, "Watching {} failed; tried again", resource.kind);
-                clock.sleep(pause.after(failures)).await;
-                continue;
-            }
+}
+
+impl Watched {
+    /// Watches for ever.
+    async fn run(self, client: Client, namespace: Option<String>, clock: Clock) {
+        let resource = self.kind.resource();
+        let api: Api<DynamicObject> = match &namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
         };
-        failures = 0;
-        if change.is_some_and(|change| send.send(change).is_err()) {
-            return;
+        let events = watcher(api, watcher::Config::default().page_size(100).timeout(WATCH_SECONDS));
+        let mut events: std::pin::Pin<Box<dyn Stream<Item = _> + Send>> = Box::pin(events);
+        let mut pause = Pause::new(0, &resource.plural);
+        let mut failures = 0;
+        let mut listed = BTreeSet::new();
+        while let Some(event) = events.next().await {
+            let change = match event {
+                // Said before each list is asked for, and so no sign that anything works.
+                Ok(Event::Init) => {
+                    listed.clear();
+                    continue;
+                }
+                Ok(event) => self.take(event, &mut listed),
+                Err(error) => {
+                    failures += 1;
+                    let why = with_causes(&error);
+                    self.unlisted.failed(self.kind, &why);
+                    // Once: an outage would fill the log with its tries.
+                    if failures == 1 {
+                        let kind = &resource.kind;
+                        tracing::warn!(kind, error = %why, "The watch of {kind} failed, it is tried until it works again: {why}");
+                    }
+                    clock.sleep(pause.after(failures).min(LONGEST_PAUSE)).await;
+                    continue;
+                }
+            };
+            if std::mem::take(&mut failures) > 0 {
+                let kind = &resource.kind;
+                tracing::info!(kind, "The watch of {kind} works again");
+            }
+            if change.is_some_and(|change| self.send.send(change).is_err()) {
+                return;
+            }
+        }
+    }
+
+    /// `listed` collects the keys of a list while it is read.
+    fn take(&self, event: Event<DynamicObject>, listed: &mut BTreeSet<Key>) -> Option<Change> {
+        match event {
+            Event::Apply(object) => there(self.kind, &object),
+            Event::Delete(object) => gone(self.kind, &object),
+            Event::Init => None,
+            Event::InitApply(object) => {
+                listed.insert(key(&object));
+                there(self.kind, &object)
+            }
+            Event::InitDone => {
+                self.unlisted.set(self.kind, None);
+                let keys = std::mem::take(listed);
+                (self.kind == Kind::SelfHeal).then_some(Change::Listed { keys })
+            }
         }
     }
 }
@@ -192,10 +295,21 @@ fn there(kind: Kind, object: &DynamicObject) -> Option<Change> {
     Some(match kind {
         Kind::SelfHeal => {
             let edition = (object.uid().unwrap_or_default(), object.metadata.generation.unwrap_or_default());
-            Change::There { key: key(object), edition }
+            Change::There { key: key(object), edition, facts: facts(object) }
         }
         Kind::Policy => Change::Policy { namespace: object.namespace()? },
     })
+}
+
+fn facts(object: &DynamicObject) -> SelfHealFacts {
+    let text = |path: &str| object.data.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let phase: Option<Phase> =
+        object.data.pointer("/status/phase").and_then(|phase| Phase::deserialize(phase).ok());
+    SelfHealFacts {
+        rollout: text("/spec/rolloutRef/name").to_owned(),
+        created: object.creation_timestamp().map(|at| at.0.to_string()).unwrap_or_default(),
+        phase: phase.unwrap_or(Phase::Pending).into(),
+    }
 }
 
 fn gone(kind: Kind, object: &DynamicObject) -> Option<Change> {
@@ -229,7 +343,8 @@ struct Queue {
 impl Queue {
     fn heard(&mut self, change: Change, now: Timestamp) {
         match change {
-            Change::There { key, edition } => {
+            Change::There { key, edition, facts } => {
+                self.config.metrics.self_heal(&key.0, &key.1, Some(facts));
                 let seed = self.config.seed;
                 let place = self.keys.entry(key).or_insert_with_key(|(namespace, name)| Place {
                     edition: (String::new(), -1),
@@ -244,8 +359,10 @@ impl Queue {
                     place.due = Some(now);
                 }
             }
-            Change::Gone { key } => {
-                self.keys.remove(&key);
+            Change::Gone { key } => self.lost(&key),
+            Change::Listed { keys } => {
+                let gone: Vec<Key> = self.keys.keys().filter(|key| !keys.contains(*key)).cloned().collect();
+                gone.iter().for_each(|key| self.lost(key));
             }
             Change::Policy { namespace } => {
                 let there = self.keys.iter_mut().filter(|((n, _), _)| *n == namespace);
@@ -256,6 +373,11 @@ impl Queue {
         }
     }
 
+    fn lost(&mut self, key: &Key) {
+        self.config.metrics.self_heal(&key.0, &key.1, None);
+        self.keys.remove(key);
+    }
+
     /// Starts a pass for every key that is due and has none; says when the next one is.
     fn start_due(&mut self, now: Timestamp) -> Option<Timestamp> {
         for (key, place) in &mut self.keys {
@@ -264,7 +386,14 @@ impl Queue {
                 place.due = None;
                 let (workshop, key, mut pause) = (self.workshop.clone(), key.clone(), place.pause.clone());
                 self.running.spawn(async move {
-                    let ended = AssertUnwindSafe(pass(&workshop, &key, &mut pause)).catch_unwind().await;
+                    let span = tracing::info_span!(
+                        target: "trace",
+                        "revert",
+                        self_heal.namespace = key.0,
+                        self_heal.name = key.1
+                    );
+                    let pass = AssertUnwindSafe(pass(&workshop, &key, &mut pause)).catch_unwind();
+                    let ended = pass.instrument(span).await;
                     (key, ended.unwrap_or(Err(ClusterError::Panicked)), pause)
                 });
             }

@@ -13,14 +13,16 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ledger::{self, Next},
-    queue::Queue,
+    ledger,
+    outlet::{Closed, Outlet},
+    queue::{Next, Queue},
+    recipient::Recipient,
     rollout::{Rollout, slim},
     settings::{self, Settings, SettingsError},
-    slack::{Connections, Slack},
+    slack::Connections,
     stores::{Key, Kind, Stores},
     story::{Facts, Story, stories},
-    tell::{Memory, TellError, Teller, pause_after},
+    tell::{Errand, Memory, TellError, Teller, pause_after},
 };
 use crate::{
     api::{
@@ -182,7 +184,7 @@ struct Lane {
     shared: Arc<Shared>,
     stores: Stores,
     queue: Queue,
-    work: JoinSet<(Key, Result<(), AttemptError>)>,
+    work: JoinSet<(Key, Result<Next, AttemptError>)>,
 }
 
 /// Why an attempt has to be repeated.
@@ -192,6 +194,9 @@ enum AttemptError {
     NotConfigured,
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// One of the ways is configured wrong.
+    #[error("{why}")]
+    Wrong { why: String },
     #[error(transparent)]
     Tell(#[from] TellError),
 }
@@ -220,7 +225,7 @@ impl Lane {
             let Some(key) = self.queue.take(now) else { return self.queue.next_due(now) };
             let known = self.known(&key).filter(|known| !known.open(now, None).is_empty());
             match known {
-                None => self.queue.done(&key, None),
+                None => self.queue.done(&key, Next::News),
                 Some(known) => {
                     let shared = self.shared.clone();
                     self.work.spawn(async move { (key, attend(&shared, known).await) });
@@ -234,9 +239,10 @@ impl Lane {
     fn known(&self, key: &Key) -> Option<Known> {
         let rollout = self.stores.rollout(key).filter(|rollout| !rollout.subscriptions.is_empty())?.clone();
         let heals = self.stores.self_heals(key, &rollout.uid).into_iter().cloned().collect();
-        let recipients = rollout.subscriptions.values().flatten();
-        let channels =
-            recipients.filter_map(|name| Some((name.clone(), self.stores.channel_of(name)?))).collect();
+        let recipients = rollout.subscriptions.values().flatten().map(Recipient::to_string);
+        let channels = recipients
+            .filter_map(|name| self.stores.channel_of(&name).map(|channel| (name, channel)))
+            .collect();
         Some(Known {
             key: key.clone(),
             status: self.stores.record(key).cloned().unwrap_or_default(),
@@ -246,25 +252,27 @@ impl Lane {
         })
     }
 
-    fn ended(&mut self, ended: Result<(Key, Result<(), AttemptError>), tokio::task::JoinError>) {
+    fn ended(&mut self, ended: Result<(Key, Result<Next, AttemptError>), tokio::task::JoinError>) {
         let Ok((key, outcome)) = ended else {
             // A bug of ours. The key stays marked as running, so that it cannot loop; the others go on.
             tracing::error!("An attempt to notify panicked");
             return;
         };
         let now = self.shared.clock.now();
-        let retry_at = outcome.err().map(|error| {
+        let next = outcome.unwrap_or_else(|error| {
             let failures = self.queue.failures(&key);
             if failures == 0 {
                 report(&key, &error);
             }
-            match error {
+            Next::Retry(match error {
                 AttemptError::Tell(TellError::NotYet { until }) => until,
                 AttemptError::NotConfigured => later(now, UNCONFIGURED_PAUSE),
-                AttemptError::Settings(_) | AttemptError::Tell(_) => later(now, pause_after(failures + 1)),
-            }
+                AttemptError::Settings(_) | AttemptError::Wrong { .. } | AttemptError::Tell(_) => {
+                    later(now, pause_after(failures + 1))
+                }
+            })
         });
-        self.queue.done(&key, retry_at);
+        self.queue.done(&key, next);
     }
 }
 
@@ -282,7 +290,7 @@ fn report(key: &Key, error: &AttemptError) {
         ),
         // The controller makes the record within its next pass.
         AttemptError::Tell(TellError::NotYet { .. } | TellError::NoRecord) => {}
-        AttemptError::Settings(_) | AttemptError::Tell(_) => {
+        AttemptError::Settings(_) | AttemptError::Wrong { .. } | AttemptError::Tell(_) => {
             let cause =
                 std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
             tracing::warn!(
@@ -304,7 +312,7 @@ struct Known {
 
 impl Known {
     /// The stories that somebody is still to be told, with whom. Without settings, whoever might be.
-    fn open(&self, now: Timestamp, settings: Option<&Settings>) -> Vec<(Story, String)> {
+    fn open(&self, now: Timestamp, settings: Option<&Settings>) -> Vec<(Story, Recipient)> {
         let heals: Vec<&SelfHeal> = self.heals.iter().collect();
         let ledger = self.status.notify.as_ref().map(|notify| notify.ledger.as_slice()).unwrap_or_default();
         let facts = Facts {
@@ -321,8 +329,8 @@ impl Known {
                 None => story.is_default,
             });
             for recipient in self.rollout.recipients(story.triggers, is_default) {
-                let entry = ledger::find(ledger, &story.key, &recipient);
-                if ledger::next(entry, &story.message.digest()) != Next::Nothing {
+                let entry = ledger::find(ledger, &story.key, &recipient.to_string());
+                if ledger::next(entry, &story.message.digest()) != ledger::Next::Nothing {
                     open.push((story.clone(), recipient));
                 }
             }
@@ -332,15 +340,13 @@ impl Known {
 }
 
 /// One attempt at everything that is open for one Rollout. A failing channel does not keep the others waiting.
-async fn attend(shared: &Shared, mut known: Known) -> Result<(), AttemptError> {
+async fn attend(shared: &Shared, mut known: Known) -> Result<Next, AttemptError> {
     let namespace = &shared.config.controller_namespace;
     let settings = settings::load(&shared.client, &shared.clock, namespace).await?;
     let settings = settings.ok_or(AttemptError::NotConfigured)?;
     let teller = Teller {
         client: shared.client.clone(),
         clock: shared.clock,
-        slack: Slack::new(&shared.connections, settings.clone(), shared.config.slack_limit)
-            .map_err(TellError::Slack)?,
         memory: shared.memory.clone(),
         key: known.key.clone(),
         channels: std::mem::take(&mut known.channels),
@@ -350,26 +356,51 @@ async fn attend(shared: &Shared, mut known: Known) -> Result<(), AttemptError> {
     let note = teller.read().await?;
     known.status.controller = note.controller;
     known.status.notify = Some(crate::api::serin::NotifyRecord { ledger: note.ledger });
+    let now = shared.clock.now();
+    let mut next = Next::News;
     let mut failed = None;
-    for (story, recipient) in known.open(shared.clock.now(), Some(&settings)) {
-        let began = clock::instant();
-        let told = teller.tell(&story, &recipient).await;
-        let seconds = began.elapsed().as_secs_f64();
-        let (namespace, name) = &known.key;
-        match told {
-            Ok(false) | Err(TellError::NotYet { .. }) => {}
-            Ok(true) => {
-                shared.config.metrics.notified(namespace, name, story.reason, seconds, false);
-                tracing::info!(
-                    rollout.namespace = %namespace, rollout.name = %name, slack.recipient = %recipient,
-                    event.reason = story.reason, "Told `{recipient}` about `{namespace}/{name}`"
-                );
-            }
-            Err(_) => shared.config.metrics.notified(namespace, name, story.reason, seconds, true),
+    for (story, recipient) in known.open(now, Some(&settings)) {
+        let held = story.held_until(now).filter(|_| recipient.is_webhook());
+        if let Some(until) = held {
+            next = match next {
+                Next::At(at) => Next::At(at.min(until)),
+                Next::News | Next::Retry(_) => Next::At(until),
+            };
+            continue;
         }
-        if let Err(error) = told {
-            failed = failed.or(Some(error));
-        }
+        let told = tell(shared, &teller, &settings, &story, &recipient).await;
+        failed = failed.or(told.err());
     }
-    failed.map_or(Ok(()), |error| Err(error.into()))
+    failed.map_or(Ok(next), Err)
+}
+
+async fn tell(
+    shared: &Shared,
+    teller: &Teller,
+    settings: &Settings,
+    story: &Story,
+    recipient: &Recipient,
+) -> Result<(), AttemptError> {
+    let (namespace, name) = &teller.key;
+    let outlet = Outlet::to(recipient, settings, &shared.connections, shared.config.slack_limit);
+    let outlet = outlet.map_err(|closed| match closed {
+        Closed::Absent => AttemptError::NotConfigured,
+        Closed::Wrong(error) => AttemptError::Wrong { why: error.to_string() },
+        Closed::Broken(failure) => TellError::Slack(failure).into(),
+    })?;
+    let began = clock::instant();
+    let told = teller.tell(&Errand { story, recipient: recipient.to_string(), outlet }).await;
+    let seconds = began.elapsed().as_secs_f64();
+    match &told {
+        Ok(false) | Err(TellError::NotYet { .. }) => {}
+        Ok(true) => {
+            shared.config.metrics.notified(namespace, name, story.reason, seconds, false);
+            tracing::info!(
+                rollout.namespace = %namespace, rollout.name = %name, slack.recipient = %recipient,
+                event.reason = story.reason, "Told `{recipient}` about `{namespace}/{name}`"
+            );
+        }
+        Err(_) => shared.config.metrics.notified(namespace, name, story.reason, seconds, true),
+    }
+    Ok(told.map(|_| ())?)
 }

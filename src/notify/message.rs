@@ -38,10 +38,9 @@ impl Message {
         Self { text, blocks: Value::Array(blocks) }
     }
 
-    /// The same message, marked: after a crash nobody could tell whether it had been sent before.
+    /// The same message, marked: nobody can tell whether it had been sent before.
     pub(super) fn marked_as_possible_repeat(mut self) -> Self {
-        let note =
-            "This may be a repeat: serin was restarted while sending and cannot read this channel's history.";
+        let note = "This may be a repeat: the answer to an earlier attempt was lost, and serin cannot read this channel's history.";
         if let Some(blocks) = self.blocks.as_array_mut() {
             blocks.push(json!({"type": "context", "elements": [mrkdwn(note)]}));
         }

@@ -9,6 +9,17 @@ use super::stores::Key;
 /// Nothing is ever put off longer than this; a due time beyond it means that the clock was set back.
 const HORIZON: SignedDuration = SignedDuration::from_hours(2);
 
+/// When to look at a key again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// When there is news.
+    News,
+    /// Then, or when there is news before.
+    At(Timestamp),
+    /// The attempt failed: then, and not before.
+    Retry(Timestamp),
+}
+
 /// Keys with their due times; one attempt a key at a time.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -40,12 +51,16 @@ impl Queue {
         self.failing.get(key).map_or(0, |(times, _)| *times)
     }
 
-    /// The attempt ended; `retry_at` when it has to be repeated.
-    pub(super) fn done(&mut self, key: &Key, retry_at: Option<Timestamp>) {
+    /// The attempt ended.
+    pub(super) fn done(&mut self, key: &Key, next: Next) {
         self.running.remove(key);
-        match retry_at {
-            None => drop(self.failing.remove(key)),
-            Some(at) => {
+        match next {
+            Next::News => drop(self.failing.remove(key)),
+            Next::At(at) => {
+                self.failing.remove(key);
+                self.due.entry(key.clone()).and_modify(|due| *due = at.min(*due)).or_insert(at);
+            }
+            Next::Retry(at) => {
                 let times = self.failures(key).saturating_add(1);
                 self.failing.insert(key.clone(), (times, at));
                 self.due.insert(key.clone(), at);
@@ -84,7 +99,7 @@ mod tests {
         queue.mark(key("a"), at(1));
         assert_eq!(queue.take(at(1)), None);
         assert_eq!(queue.next_due(at(1)), None);
-        queue.done(&key("a"), None);
+        queue.done(&key("a"), Next::News);
         assert_eq!(queue.take(at(1)), Some(key("a")));
     }
 
@@ -94,12 +109,12 @@ mod tests {
         queue.mark(key("a"), at(0));
         queue.take(at(0));
         queue.mark(key("a"), at(0));
-        queue.done(&key("a"), Some(at(60)));
+        queue.done(&key("a"), Next::Retry(at(60)));
         queue.mark(key("a"), at(1));
         assert_eq!((queue.take(at(59)), queue.next_due(at(59))), (None, Some(at(60))));
         assert_eq!(queue.failures(&key("a")), 1);
         assert_eq!(queue.take(at(60)), Some(key("a")));
-        queue.done(&key("a"), None);
+        queue.done(&key("a"), Next::News);
         assert_eq!(queue.failures(&key("a")), 0);
     }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::recipient::Recipient;
 use crate::api::serin::Images;
 
 /// Prefix of the annotations that subscribe channels.
@@ -19,8 +20,8 @@ pub(super) struct Rollout {
     pub namespace: String,
     pub name: String,
     pub uid: String,
-    /// Trigger to channels; the empty trigger stands for the default ones.
-    pub subscriptions: BTreeMap<String, BTreeSet<String>>,
+    /// Trigger to who is told; the empty trigger stands for the default ones.
+    pub subscriptions: BTreeMap<String, BTreeSet<Recipient>>,
     /// `status.currentPodHash`: the version that the spec asks for.
     pub current: String,
     /// `status.stableRS`: the version that serves.
@@ -91,8 +92,8 @@ impl Rollout {
         }
     }
 
-    /// The channels that subscribed to one of `triggers`; `is_default` adds those that named no trigger.
-    pub(super) fn recipients(&self, triggers: &[&str], is_default: bool) -> BTreeSet<String> {
+    /// Who subscribed to one of `triggers`; `is_default` adds those that named no trigger.
+    pub(super) fn recipients(&self, triggers: &[&str], is_default: bool) -> BTreeSet<Recipient> {
         let named = triggers.iter().copied().chain(is_default.then_some(""));
         named
             .filter_map(|trigger| self.subscriptions.get(trigger))
@@ -147,19 +148,16 @@ fn images(pod: &Value) -> Images {
         .collect()
 }
 
-/// `subscribe.<trigger>.slack: a;b`, and `subscribe.slack` for the default triggers.
-fn subscriptions(annotations: &Value) -> BTreeMap<String, BTreeSet<String>> {
-    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+/// `subscribe.<trigger>.<service>: a;b`, and `subscribe.<service>` for the default triggers.
+fn subscriptions(annotations: &Value) -> BTreeMap<String, BTreeSet<Recipient>> {
+    let mut found: BTreeMap<String, BTreeSet<Recipient>> = BTreeMap::new();
     for (key, value) in annotations.as_object().into_iter().flatten() {
         let Some(rest) = key.strip_prefix(SUBSCRIBE) else { continue };
-        let trigger = match rest.rsplit_once('.') {
-            Some((trigger, "slack")) => trigger,
-            None if rest == "slack" => "",
-            _ => continue,
-        };
-        let channels = value.as_str().unwrap_or_default().split(';').map(str::trim);
-        let channels = channels.filter(|name| !name.is_empty() && name.len() <= 253).map(str::to_owned);
-        found.entry(trigger.to_owned()).or_default().extend(channels);
+        let (trigger, service) = rest.rsplit_once('.').unwrap_or(("", rest));
+        let recipients = Recipient::of(service, value.as_str().unwrap_or_default());
+        if !recipients.is_empty() {
+            found.entry(trigger.to_owned()).or_default().extend(recipients);
+        }
     }
     found
 }
@@ -178,11 +176,15 @@ mod tests {
             "notifications.argoproj.io/subscribe.slack": "all",
             "notifications.argoproj.io/subscribe.on-rollout-aborted.teams": "no",
             "notifications.argoproj.io/subscribe.on-rollout-paused.slack": 7,
+            "notifications.argoproj.io/subscribe.on-rollout-completed.slack-ops": "",
+            "notifications.argoproj.io/subscribe.slack-ops": "",
             "other": "x",
         }));
-        assert_eq!(found["on-rollout-aborted"], BTreeSet::from(["deploys".to_owned(), "#sre".to_owned()]));
-        assert_eq!(found[""], BTreeSet::from(["all".to_owned()]));
-        assert_eq!(found["on-rollout-paused"], BTreeSet::new());
+        let channel = |name: &str| Recipient::Channel(name.to_owned());
+        let webhook = Recipient::Webhook("slack-ops".to_owned());
+        assert_eq!(found["on-rollout-aborted"], BTreeSet::from([channel("deploys"), channel("#sre")]));
+        assert_eq!(found[""], BTreeSet::from([channel("all"), webhook.clone()]));
+        assert_eq!(found["on-rollout-completed"], BTreeSet::from([webhook]));
         assert_eq!(found.len(), 3);
     }
 

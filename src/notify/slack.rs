@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{message::Message, settings::Settings, words::clip};
+use super::{message::Message, settings::App, words::clip};
 use crate::clock;
 
 /// The longest that Slack may ask us to stay away.
@@ -71,9 +71,9 @@ pub(super) enum Found {
 }
 
 /// A client with a token.
-pub(super) struct Slack {
+pub(super) struct Slack<'a> {
     http: reqwest::Client,
-    settings: Settings,
+    app: &'a App,
     limit: Duration,
 }
 
@@ -83,7 +83,11 @@ pub(super) struct Slack {
 pub(super) struct Connections(Mutex<BTreeMap<bool, reqwest::Client>>);
 
 impl Connections {
-    fn client(&self, api_url: &str) -> Result<reqwest::Client, Failure> {
+    /// The client for an address.
+    ///
+    /// # Errors
+    /// `Unreachable` when the TLS set-up of this machine is broken.
+    pub(super) fn client(&self, api_url: &str) -> Result<reqwest::Client, Failure> {
         let local = ["http://127.0.0.1:", "http://localhost:", "http://[::1]:"];
         let is_local = local.iter().any(|host| api_url.starts_with(host));
         let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,17 +106,13 @@ impl Connections {
     }
 }
 
-impl Slack {
+impl<'a> Slack<'a> {
     /// Connects nowhere yet. `limit` is real time for each call.
     ///
     /// # Errors
     /// `Unreachable` when the TLS set-up of this machine is broken.
-    pub(super) fn new(
-        connections: &Connections,
-        settings: Settings,
-        limit: Duration,
-    ) -> Result<Self, Failure> {
-        Ok(Self { http: connections.client(&settings.api_url)?, settings, limit })
+    pub(super) fn new(connections: &Connections, app: &'a App, limit: Duration) -> Result<Self, Failure> {
+        Ok(Self { http: connections.client(&app.api_url)?, app, limit })
     }
 
     /// Posts `message` to `recipient` (a name, with or without `#`, or an id), identified by `key`.
@@ -125,10 +125,10 @@ impl Slack {
             "metadata": {"event_type": EVENT_TYPE, "event_payload": {"key": key}},
             "unfurl_links": false, "unfurl_media": false, "parse": "none", "link_names": false,
         });
-        if !self.settings.username.is_empty() {
-            body["username"] = json!(self.settings.username);
+        if !self.app.username.is_empty() {
+            body["username"] = json!(self.app.username);
         }
-        match self.settings.icon.as_str() {
+        match self.app.icon.as_str() {
             "" => {}
             emoji if emoji.starts_with(':') => body["icon_emoji"] = json!(emoji),
             address => body["icon_url"] = json!(address),
@@ -235,34 +235,16 @@ impl Slack {
     }
 
     fn address(&self, method: &str) -> String {
-        format!("{}{method}", self.settings.api_url)
+        format!("{}{method}", self.app.api_url)
     }
 
     async fn call(&self, request: reqwest::RequestBuilder) -> Result<Value, Failure> {
-        let request = request.bearer_auth(self.settings.token.reveal());
-        let lost = |why: &str| Failure::Lost { why: why.to_owned() };
-        let exchange = async {
-            let answer = request.send().await.map_err(|error| {
-                if error.is_connect() || error.is_builder() {
-                    Failure::Unreachable
-                } else {
-                    lost("connection broke")
-                }
-            })?;
-            let status = answer.status();
-            if status == reqwest::StatusCode::TOO_MANY_REQUESTS {
-                return Err(Failure::RateLimited { after: retry_after(answer.headers()) });
-            }
-            if status.is_server_error() {
-                return Err(lost(status.as_str()));
-            }
-            if !status.is_success() {
-                return Err(Failure::Refused { error: format!("HTTP {}", status.as_str()) });
-            }
-            let text = answer.text().await.map_err(|_| lost("answer broke off"))?;
-            serde_json::from_str::<Value>(&text).map_err(|_| lost("answer is not JSON"))
-        };
-        let body = clock::outside(self.limit, exchange).await.ok_or_else(|| lost("no answer in time"))??;
+        let request = request.bearer_auth(self.app.token.reveal());
+        let (status, text) = exchange(request, self.limit).await?;
+        if !status.is_success() {
+            return Err(Failure::Refused { error: format!("HTTP {}", status.as_str()) });
+        }
+        let body: Value = serde_json::from_str(&text).map_err(|_| lost("answer is not JSON"))?;
         match (body["ok"].as_bool(), body["error"].as_str()) {
             (Some(true), _) => Ok(body),
             // Slack's own troubles; some of them struck after the message was written.
@@ -276,6 +258,40 @@ impl Slack {
             (_, error) => Err(Failure::Refused { error: clip(error.unwrap_or("without a reason"), 100) }),
         }
     }
+}
+
+fn lost(why: &str) -> Failure {
+    Failure::Lost { why: why.to_owned() }
+}
+
+/// Sends a request; the status and text of an answer that is neither a wish to wait nor a server's trouble. What goes
+/// wrong is told without the address, which may be a secret.
+///
+/// # Errors
+/// See [`Failure`].
+pub(super) async fn exchange(
+    request: reqwest::RequestBuilder,
+    limit: Duration,
+) -> Result<(reqwest::StatusCode, String), Failure> {
+    let exchange = async {
+        let answer = request.send().await.map_err(|error| {
+            if error.is_connect() || error.is_builder() {
+                Failure::Unreachable
+            } else {
+                lost("connection broke")
+            }
+        })?;
+        let status = answer.status();
+        if status == reqwest::StatusCode::TOO_MANY_REQUESTS {
+            return Err(Failure::RateLimited { after: retry_after(answer.headers()) });
+        }
+        if status.is_server_error() {
+            return Err(lost(status.as_str()));
+        }
+        let text = answer.text().await.map_err(|_| lost("answer broke off"))?;
+        Ok((status, text))
+    };
+    clock::outside(limit, exchange).await.ok_or_else(|| lost("no answer in time"))?
 }
 
 fn place(answer: &Value) -> Result<Place, Failure> {

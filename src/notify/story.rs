@@ -40,8 +40,23 @@ pub(super) struct Story {
     /// Event reason that this tells, for the metrics.
     pub reason: &'static str,
     pub message: Message,
+    /// When it came about.
+    pub since: Timestamp,
     /// True where nothing that could still happen would change the message.
     pub is_final: bool,
+}
+
+/// How long a channel whose messages cannot be edited waits for Git, so that its only one can say how it ended there.
+const WAIT_FOR_GIT: SignedDuration = SignedDuration::from_secs(30);
+
+impl Story {
+    /// When a message that cannot be edited is sent; `None`: at once.
+    pub(super) fn held_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let until = self.since.saturating_add(WAIT_FOR_GIT).unwrap_or(Timestamp::MAX);
+        // A story of the future is a clock that was set back: it is not waited for.
+        let is_held = !self.is_final && until > now && self.since <= now;
+        is_held.then_some(until)
+    }
 }
 
 /// Everything there is to tell now.
@@ -67,6 +82,7 @@ struct Rejected<'a> {
     bad: String,
     good: String,
     ended_at: Option<Timestamp>,
+    since: Timestamp,
     heal: Option<&'a SelfHeal>,
 }
 
@@ -91,8 +107,17 @@ fn abort(facts: &Facts<'_>) -> Option<Story> {
     let bad_images = heal.map_or(&rollout.images, |heal| &heal.spec.bad.images);
     let (bad, good) = versions((&rollout.current, bad_images), (&rollout.stable, good_images));
     let ended_at = evidence.and_then(|evidence| evidence.failed_at.as_ref()).map(|time| time.0);
-    let what =
-        Rejected { cause, sentence, evidence, bad, good, ended_at: ended_at.or(rollout.aborted_at), heal };
+    let ended_at = ended_at.or(rollout.aborted_at);
+    let what = Rejected {
+        cause,
+        sentence,
+        evidence,
+        bad,
+        good,
+        ended_at,
+        since: rollout.aborted_at.unwrap_or(Timestamp::MIN),
+        heal,
+    };
     let traffic = if rollout.has_traffic_routing { Traffic::Back } else { Traffic::Pods };
     let occasion = rollout.aborted_at.map(|at| at.to_string()).unwrap_or_default();
     Some(rejection(rollout, &key(rollout, "rollback", &rollout.current, &occasion), &what, traffic))
@@ -127,6 +152,7 @@ fn aftermath(facts: &Facts<'_>, heal: &SelfHeal) -> Option<Story> {
         bad: bad_name,
         good: good_name,
         ended_at: evidence.as_ref().and_then(|evidence| evidence.failed_at.as_ref()).map(|time| time.0),
+        since: made,
         heal: Some(heal),
     };
     let traffic = if rollout.current == good.hash { Traffic::Back } else { Traffic::Newer };
@@ -180,6 +206,7 @@ fn rejection(rollout: &Rollout, key: &str, what: &Rejected<'_>, traffic: Traffic
         is_default: true,
         reason: "RolloutAborted",
         message: Message::new(&title, &lines, &foot),
+        since: what.since,
         is_final: git::is_over(what.heal),
     }
 }
@@ -296,6 +323,7 @@ fn pause(facts: &Facts<'_>) -> Option<Story> {
         is_default: is_inconclusive,
         reason: "RolloutPaused",
         message: Message::new(&format!("Paused: {name} on its way to {new}"), &lines, ""),
+        since: started,
         is_final: true,
     })
 }
@@ -331,6 +359,7 @@ fn completion(facts: &Facts<'_>) -> Option<Story> {
         is_default: false,
         reason: "RolloutCompleted",
         message: Message::new(&format!("Completed: {name} runs {new}"), &lines, ""),
+        since: promoted,
         is_final: true,
     })
 }

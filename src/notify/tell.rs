@@ -16,7 +16,8 @@ use serde_json::json;
 
 use super::{
     ledger::{self, Next},
-    slack::{Failure, Found, Place, Slack},
+    outlet::Outlet,
+    slack::{Failure, Found, Place},
     stores::Key,
     story::Story,
     words::clip,
@@ -75,8 +76,8 @@ pub(super) struct Memory(Arc<Mutex<Remembered>>);
 struct Remembered {
     /// Messages that Slack confirmed and the ledger does not know yet.
     sent: BTreeMap<(String, String), Place>,
-    /// Slack asked to be left alone until then.
-    quiet_until: Option<Timestamp>,
+    /// Until when Slack asked to be left alone: the app, under the empty name, or a webhook.
+    quiet_until: BTreeMap<String, Timestamp>,
 }
 
 impl Memory {
@@ -89,11 +90,25 @@ impl Memory {
 pub(super) struct Teller {
     pub client: Client,
     pub clock: Clock,
-    pub slack: Slack,
     pub memory: Memory,
     pub key: Key,
     /// Ids of channels, as other ledgers know them.
     pub channels: BTreeMap<String, String>,
+}
+
+/// One story to one recipient.
+pub(super) struct Errand<'a> {
+    pub story: &'a Story,
+    /// As the ledger names it.
+    pub recipient: String,
+    pub outlet: Outlet<'a>,
+}
+
+impl Errand<'_> {
+    /// Whose wish to be left alone counts.
+    fn whose(&self) -> &str {
+        if self.outlet.can_edit() { "" } else { &self.recipient }
+    }
 }
 
 /// The record as it was read, with its ledger.
@@ -105,30 +120,30 @@ pub(super) struct Note {
 }
 
 impl Teller {
-    /// Brings what `recipient` sees in line with `story`. True when Slack was asked for something.
+    /// Brings what the recipient sees in line with the story. True when Slack was asked for something.
     ///
     /// # Errors
     /// When that has to be tried again.
-    pub(super) async fn tell(&self, story: &Story, recipient: &str) -> Result<bool, TellError> {
+    pub(super) async fn tell(&self, errand: &Errand<'_>) -> Result<bool, TellError> {
         let mut asked = false;
         for _ in 0..ROUNDS {
             let note = self.read().await?;
-            let entry = ledger::find(&note.ledger, &story.key, recipient);
-            match ledger::next(entry, &story.message.digest()) {
+            let entry = ledger::find(&note.ledger, &errand.story.key, &errand.recipient);
+            match ledger::next(entry, &errand.story.message.digest()) {
                 Next::Nothing => return Ok(asked),
                 Next::Post => {
-                    self.check_pause(entry)?;
+                    self.check_pause(errand, entry)?;
                     asked = true;
-                    self.note_and_post(note, story, recipient, false).await?;
+                    self.note_and_post(note, errand, false).await?;
                 }
                 Next::Search => {
                     asked = true;
-                    self.resolve(note, story, recipient).await?;
+                    self.resolve(note, errand).await?;
                 }
                 Next::Update { channel, ts } => {
-                    self.check_pause(None)?;
+                    self.check_pause(errand, None)?;
                     asked = true;
-                    self.update(note, story, recipient, Place { channel, ts }).await?;
+                    self.update(note, errand, Place { channel, ts }).await?;
                 }
             }
         }
@@ -139,24 +154,23 @@ impl Teller {
     async fn note_and_post(
         &self,
         note: Note,
-        story: &Story,
-        recipient: &str,
+        errand: &Errand<'_>,
         is_possible_repeat: bool,
     ) -> Result<(), TellError> {
-        let entry = self.entry(&note, story, recipient, Delivery::Sending);
+        let entry = self.entry(&note, errand, Delivery::Sending);
         let entry =
             LedgerEntry { attempts: entry.attempts.saturating_add(1), reason: String::new(), ..entry };
         let Some(note) = self.write(note, entry.clone()).await? else { return Ok(()) };
-        let message = story.message.clone();
+        let message = errand.story.message.clone();
         let message = if is_possible_repeat { message.marked_as_possible_repeat() } else { message };
-        match self.slack.post(recipient, &story.key, &message).await {
+        match errand.outlet.post(&errand.story.key, &message).await {
             Ok(place) => {
-                self.remember(story, recipient, &place);
-                self.confirm(note, story, recipient, place, story.message.digest()).await
+                self.remember(errand, &place);
+                self.confirm(note, errand, place, errand.story.message.digest()).await
             }
             Err(failure) if failure.is_doubtful() => Err(failure.into()),
             Err(failure) => {
-                self.heed(&failure);
+                self.heed(errand, &failure);
                 let reason = clip(&failure.to_string(), 200);
                 let _ = self.write(note, LedgerEntry { reason, ..entry }).await?;
                 Err(failure.into())
@@ -165,33 +179,29 @@ impl Teller {
     }
 
     /// It may or may not be there: asks this process's memory, then the channel's history.
-    async fn resolve(&self, note: Note, story: &Story, recipient: &str) -> Result<(), TellError> {
-        let known = self.memory.locked().sent.get(&(story.key.clone(), recipient.to_owned())).cloned();
+    async fn resolve(&self, note: Note, errand: &Errand<'_>) -> Result<(), TellError> {
+        let Errand { story, recipient, outlet } = errand;
+        let known = self.memory.locked().sent.get(&(story.key.clone(), recipient.clone())).cloned();
         if let Some(place) = known {
-            return self.confirm(note, story, recipient, place, story.message.digest()).await;
+            return self.confirm(note, errand, place, story.message.digest()).await;
         }
-        self.check_pause(None)?;
+        self.check_pause(errand, None)?;
         let channel =
             ledger::channel_of(&note.ledger, recipient).or_else(|| self.channels.get(recipient).cloned());
-        let found = self.slack.search(recipient, channel.as_deref(), &story.key).await;
-        match found.inspect_err(|failure| self.heed(failure))? {
+        let found = outlet.search(channel.as_deref(), &story.key).await;
+        match found.inspect_err(|failure| self.heed(errand, failure))? {
             Found::There { place, text } => {
                 // Slack may have the text of an earlier moment; an unknown digest has it edited.
                 let digest = if text == story.message.text { story.message.digest() } else { String::new() };
-                self.confirm(note, story, recipient, place, digest).await
+                self.confirm(note, errand, place, digest).await
             }
-            Found::Absent => self.note_and_post(note, story, recipient, false).await,
-            Found::Unknowable => self.note_and_post(note, story, recipient, true).await,
+            Found::Absent => self.note_and_post(note, errand, false).await,
+            Found::Unknowable => self.note_and_post(note, errand, true).await,
         }
     }
 
-    async fn update(
-        &self,
-        note: Note,
-        story: &Story,
-        recipient: &str,
-        place: Place,
-    ) -> Result<(), TellError> {
+    async fn update(&self, note: Note, errand: &Errand<'_>, place: Place) -> Result<(), TellError> {
+        let Errand { story, recipient, outlet } = errand;
         let gone = [
             "message_not_found",
             "cant_update_message",
@@ -199,22 +209,22 @@ impl Teller {
             "channel_not_found",
             "is_inactive",
         ];
-        match self.slack.update(&place, &story.message).await {
-            Ok(()) => self.confirm(note, story, recipient, place, story.message.digest()).await,
+        match outlet.update(&place, &story.message).await {
+            Ok(()) => self.confirm(note, errand, place, story.message.digest()).await,
             // A person deleted it, or the workspace forbids the edit: it stays as it is.
             Err(failure) if gone.iter().any(|word| failure.is(word)) => {
                 tracing::warn!(
                     rollout.namespace = %self.key.0, rollout.name = %self.key.1, slack.recipient = %recipient,
                     "Could not edit the message of `{}/{}`: {failure}", self.key.0, self.key.1
                 );
-                let entry = self.entry(&note, story, recipient, Delivery::Final);
+                let entry = self.entry(&note, errand, Delivery::Final);
                 let reason = clip(&failure.to_string(), 200);
                 self.write(note, LedgerEntry { digest: story.message.digest(), reason, ..entry })
                     .await
                     .map(|_| ())
             }
             Err(failure) => {
-                self.heed(&failure);
+                self.heed(errand, &failure);
                 Err(failure.into())
             }
         }
@@ -223,30 +233,30 @@ impl Teller {
     async fn confirm(
         &self,
         note: Note,
-        story: &Story,
-        recipient: &str,
+        errand: &Errand<'_>,
         place: Place,
         digest: String,
     ) -> Result<(), TellError> {
-        let state = if story.is_final { Delivery::Final } else { Delivery::Sent };
-        let entry = self.entry(&note, story, recipient, state);
+        let is_over = errand.story.is_final || !errand.outlet.can_edit();
+        let entry = self.entry(&note, errand, if is_over { Delivery::Final } else { Delivery::Sent });
         let Place { channel, ts } = place;
         let entry = LedgerEntry { channel, ts, digest, reason: String::new(), ..entry };
         if self.write(note, entry).await?.is_some() {
-            self.memory.locked().sent.remove(&(story.key.clone(), recipient.to_owned()));
+            self.memory.locked().sent.remove(&(errand.story.key.clone(), errand.recipient.clone()));
         }
         Ok(())
     }
 
-    fn remember(&self, story: &Story, recipient: &str, place: &Place) {
-        self.memory.locked().sent.insert((story.key.clone(), recipient.to_owned()), place.clone());
+    fn remember(&self, errand: &Errand<'_>, place: &Place) {
+        let identity = (errand.story.key.clone(), errand.recipient.clone());
+        self.memory.locked().sent.insert(identity, place.clone());
     }
 
     /// The entry as it stands, or a fresh one, in `state` and of this moment.
-    fn entry(&self, note: &Note, story: &Story, recipient: &str, state: Delivery) -> LedgerEntry {
+    fn entry(&self, note: &Note, errand: &Errand<'_>, state: Delivery) -> LedgerEntry {
         let fresh = || LedgerEntry {
-            key: story.key.clone(),
-            recipient: recipient.to_owned(),
+            key: errand.story.key.clone(),
+            recipient: errand.recipient.clone(),
             channel: String::new(),
             ts: String::new(),
             state,
@@ -255,33 +265,34 @@ impl Teller {
             reason: String::new(),
             at: None,
         };
-        let known = ledger::find(&note.ledger, &story.key, recipient).cloned().unwrap_or_else(fresh);
+        let known = ledger::find(&note.ledger, &errand.story.key, &errand.recipient).cloned();
         let now = self.clock.now();
         let whole = Timestamp::from_second(now.as_second()).unwrap_or(now);
-        LedgerEntry { state, at: Some(Time(whole)), ..known }
+        LedgerEntry { state, at: Some(Time(whole)), ..known.unwrap_or_else(fresh) }
     }
 
     /// Slack's wish to be left alone, and the back-off of an entry that failed before, outlive a restart.
-    fn check_pause(&self, entry: Option<&LedgerEntry>) -> Result<(), TellError> {
+    fn check_pause(&self, errand: &Errand<'_>, entry: Option<&LedgerEntry>) -> Result<(), TellError> {
         let failed = entry.and_then(|entry| {
             let pause = pause_after(u32::try_from(entry.attempts).unwrap_or(1));
             let at = entry.at.as_ref()?.0;
             // A clock that was set back must not make this wait for ever.
             at.checked_add(pause).ok().filter(|_| at <= self.clock.now())
         });
-        let until = failed.max(self.memory.locked().quiet_until);
+        let until = failed.max(self.memory.locked().quiet_until.get(errand.whose()).copied());
         match until {
             Some(until) if until > self.clock.now() => Err(TellError::NotYet { until }),
             _ => Ok(()),
         }
     }
 
-    fn heed(&self, failure: &Failure) {
+    fn heed(&self, errand: &Errand<'_>, failure: &Failure) {
         if let Failure::RateLimited { after } = failure {
             let after = SignedDuration::try_from(*after).unwrap_or(SignedDuration::from_secs(30));
-            let until = self.clock.now().checked_add(after).ok();
+            let until = self.clock.now().saturating_add(after).unwrap_or(Timestamp::MAX);
             let mut memory = self.memory.locked();
-            memory.quiet_until = memory.quiet_until.max(until);
+            let quiet = memory.quiet_until.entry(errand.whose().to_owned()).or_insert(until);
+            *quiet = until.max(*quiet);
         }
     }
 

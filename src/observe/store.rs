@@ -21,6 +21,8 @@ struct Inner<T> {
     /// Objects laid over since the list that is being read began: it may be older than they are.
     laid_over: BTreeSet<Key>,
     state: State,
+    /// Why the last list or watch failed, if it did.
+    trouble: Option<String>,
 }
 
 /// How far a store is.
@@ -46,6 +48,7 @@ impl<T: Slim> Default for Store<T> {
                 listing: None,
                 laid_over: BTreeSet::new(),
                 state: State::Starting,
+                trouble: None,
             }),
         }
     }
@@ -54,6 +57,20 @@ impl<T: Slim> Default for Store<T> {
 impl<T: Slim> Store<T> {
     pub fn state(&self) -> State {
         self.lock().state
+    }
+
+    /// Why nothing of the kind is there yet, if so.
+    pub(super) fn unfilled(&self, kind: &str) -> Option<String> {
+        let inner = self.lock();
+        (inner.state == State::Starting).then(|| match &inner.trouble {
+            Some(trouble) => format!("{kind} cannot be listed: {trouble}"),
+            None => format!("{kind} is not listed yet"),
+        })
+    }
+
+    /// Why the last list or watch failed; `None`: it works.
+    pub(super) fn set_trouble(&self, trouble: Option<String>) {
+        self.lock().trouble = trouble;
     }
 
     pub fn find(&self, key: &Key) -> Option<Entry<T>> {

@@ -198,6 +198,35 @@ impl Stores {
         self.runs.all()
     }
 
+    pub fn all_templates(&self) -> Vec<Entry<Template>> {
+        self.templates.all()
+    }
+
+    /// The first kind that has not been listed yet, with what the server said when it was tried.
+    pub fn unfilled(&self) -> Option<String> {
+        let Self {
+            rollouts,
+            runs,
+            templates,
+            cluster_templates,
+            replica_sets,
+            services,
+            virtual_services,
+            records,
+            named_by: _,
+        } = self;
+        // In the order in which they are filled.
+        rollouts
+            .unfilled("Rollout")
+            .or_else(|| replica_sets.unfilled("ReplicaSet"))
+            .or_else(|| services.unfilled("Service"))
+            .or_else(|| virtual_services.unfilled("VirtualService"))
+            .or_else(|| templates.unfilled("AnalysisTemplate"))
+            .or_else(|| cluster_templates.unfilled("ClusterAnalysisTemplate"))
+            .or_else(|| runs.unfilled("AnalysisRun"))
+            .or_else(|| records.unfilled("RolloutRecord"))
+    }
+
     /// Whether the kinds of serin.dev are there.
     pub fn has_records(&self) -> bool {
         self.records.state() == State::Ready

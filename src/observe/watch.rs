@@ -14,12 +14,12 @@ use super::{
     object::{Slim, Watched},
     store::{Changed, State, Store},
 };
-use crate::{api::http::WATCH_SECONDS, clock::Clock};
+use crate::{api::http::WATCH_SECONDS, clock::Clock, telemetry::logging::with_causes};
 
 /// Objects in one page of a list: bounds what a start holds in memory at a time.
 const PAGE: u32 = 100;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// Short: what happened during an outage is to be known soon after it.
+/// Short: after an outage nothing is decided before the watches are back, and nine requests in this time are no burden.
 const LAST_RETRY: Duration = Duration::from_secs(4);
 /// How often a kind that the server does not know is asked for again.
 const ABSENT_RETRY: Duration = Duration::from_secs(180);
@@ -56,29 +56,37 @@ pub(super) async fn run<T: Slim>(
     };
     let mut stream = pin!(watcher::watcher(api, config));
     let mut retry = FIRST_RETRY;
+    let kind = &selection.resource.kind;
+    let mut is_failing = false;
     // The stream goes on for ever: after an error it starts over by itself.
     while let Some(event) = stream.next().await {
         match event {
+            // Said before each list is asked for, and so no sign that anything works.
+            Ok(Event::Init) => store.begin_list(),
             Ok(event) => {
-                // A list that is only about to begin has not succeeded.
-                if !matches!(event, Event::Init) {
-                    retry = FIRST_RETRY;
+                retry = FIRST_RETRY;
+                store.set_trouble(None);
+                if std::mem::take(&mut is_failing) {
+                    tracing::info!(kind = %kind, "The watch of {kind} works again");
                 }
                 take(store, event).iter().for_each(&on_change);
                 state.send_if_modified(|state| std::mem::replace(state, store.state()) != store.state());
             }
             Err(error) if selection.is_optional && is_absent(&error) => {
                 if store.state() != State::Absent {
-                    let kind = &selection.resource.kind;
-                    tracing::warn!(kind = %kind, error = %error, "goes on without the kind {kind}: it cannot be read here");
+                    tracing::warn!(kind = %kind, error = %with_causes(&error), "Goes on without the kind {kind}: it cannot be read here");
                     store.set_absent();
                     state.send_replace(State::Absent);
                 }
                 clock.sleep(ABSENT_RETRY).await;
             }
             Err(error) => {
-                let kind = &selection.resource.kind;
-                tracing::warn!(kind = %kind, error = %error, "the watch of {kind} failed, it is started again");
+                let why = with_causes(&error);
+                // Once: an outage would fill the log with the tries of each kind.
+                if !std::mem::replace(&mut is_failing, true) {
+                    tracing::warn!(kind = %kind, error = %why, "The watch of {kind} failed, it is tried until it works again: {why}");
+                }
+                store.set_trouble(Some(why));
                 clock.sleep(retry).await;
                 retry = (retry * 2).min(LAST_RETRY);
             }

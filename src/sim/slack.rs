@@ -1,4 +1,5 @@
-//! A local Slack: real HTTP on loopback, the four methods that serin calls, messages kept as people see them.
+//! A local Slack: real HTTP on loopback, the four methods that serin calls and one incoming webhook, messages kept as
+//! people see them.
 //!
 //! It runs on a thread and runtime of its own, so that a paused or scaled clock elsewhere does not touch it. It
 //! refuses what Slack refuses (tokens, bounds of blocks, names where ids are needed) and can be told to fail.
@@ -28,6 +29,9 @@ mod rules;
 
 /// The token that the receiver takes, unless told otherwise.
 pub const TOKEN: &str = "xoxb-local-receiver";
+/// The secret part of the incoming webhook's address, and the channel that it posts to.
+pub const WEBHOOK: &str = "T0LOCAL/B0LOCAL/local-webhook-secret";
+pub const WEBHOOK_CHANNEL: &str = "from-webhook";
 
 /// A message as people see it, and what it said before.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,6 +111,7 @@ impl SlackReceiver {
         let (stop, stopped) = oneshot::channel();
         let app = Router::new()
             .route("/api/{method}", any(serve))
+            .route("/services/{*secret}", any(serve_webhook))
             .with_state(Shared { state: state.clone(), calls: calls.clone() });
         let thread = std::thread::Builder::new().name("slack".to_owned()).spawn(move || {
             runtime.block_on(async move {
@@ -124,6 +129,11 @@ impl SlackReceiver {
             runtime.shutdown_background();
         })?;
         Ok(Self { url, state, calls, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// The address of the incoming webhook.
+    pub fn webhook_url(&self) -> String {
+        self.url.replace("/api/", &format!("/services/{WEBHOOK}"))
     }
 
     /// The messages, in the order of their posting.
@@ -193,6 +203,73 @@ struct Shared {
     calls: watch::Sender<u64>,
 }
 
+/// What the script has for the next call of a method, which counts from here on.
+fn fault(shared: &Shared, method: &str) -> Option<Fault> {
+    let fault = {
+        let mut kept = locked(&shared.state);
+        kept.calls.push(method.to_owned());
+        match kept.faults.next.pop_front() {
+            Some(fault) => fault,
+            None => {
+                kept.faults.always.iter().find(|(name, _)| **name == method).map(|(_, fault)| fault.clone())
+            }
+        }
+    };
+    shared.calls.send_modify(|count| *count += 1);
+    fault
+}
+
+/// An incoming webhook: plain words instead of JSON, and nothing that tells where the message went.
+async fn serve_webhook(
+    State(shared): State<Shared>,
+    Path(secret): Path<String>,
+    verb: Method,
+    body: Bytes,
+) -> Response {
+    let refuse = |code: StatusCode, word: &'static str| (code, word).into_response();
+    let fault = fault(&shared, "webhook");
+    match fault {
+        Some(Fault::Error(word)) => return refuse(StatusCode::BAD_REQUEST, word),
+        Some(Fault::RateLimited(seconds)) => {
+            return (
+                StatusCode::TOO_MANY_REQUESTS,
+                [(header::RETRY_AFTER, seconds.to_string())],
+                "rate_limited",
+            )
+                .into_response();
+        }
+        Some(Fault::Status(code)) => {
+            return StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
+        }
+        Some(Fault::Hang) => return std::future::pending().await,
+        Some(Fault::HangAfter | Fault::DropAfter) | None => {}
+    }
+    let answer = if secret != WEBHOOK {
+        refuse(StatusCode::FORBIDDEN, "invalid_token")
+    } else if let Some(sent) = serde_json::from_slice::<Value>(&body).ok().filter(|_| verb == Method::POST) {
+        let message = json!({"channel": WEBHOOK_CHANNEL, "text": sent["text"], "blocks": sent["blocks"]});
+        let answer = locked(&shared.state).post(&message);
+        if answer["ok"] == true {
+            (StatusCode::OK, "ok").into_response()
+        } else {
+            refuse(StatusCode::BAD_REQUEST, "invalid_blocks")
+        }
+    } else {
+        refuse(StatusCode::BAD_REQUEST, "invalid_payload")
+    };
+    match fault {
+        Some(Fault::HangAfter) => std::future::pending().await,
+        Some(Fault::DropAfter) => cut(),
+        Some(Fault::Error(_) | Fault::RateLimited(_) | Fault::Status(_) | Fault::Hang) | None => answer,
+    }
+}
+
+/// An answer that breaks off.
+fn cut() -> Response {
+    let cut = futures::stream::once(async { Err::<Bytes, _>(io::Error::other("cut by script")) });
+    Response::new(Body::from_stream(cut))
+}
+
 async fn serve(
     State(shared): State<Shared>,
     Path(method): Path<String>,
@@ -201,15 +278,7 @@ async fn serve(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let fault = {
-        let mut kept = locked(&shared.state);
-        kept.calls.push(method.clone());
-        match kept.faults.next.pop_front() {
-            Some(fault) => fault,
-            None => kept.faults.always.get(method.as_str()).cloned(),
-        }
-    };
-    shared.calls.send_modify(|count| *count += 1);
+    let fault = fault(&shared, &method);
     let asked = Asked { method: &method, verb: &verb, query: &query, headers: &headers, body: &body };
     match fault {
         None => answer(&locked(&shared.state).handle(&asked)),
@@ -229,8 +298,7 @@ async fn serve(
         }
         Some(Fault::DropAfter) => {
             let _ = locked(&shared.state).handle(&asked);
-            let cut = futures::stream::once(async { Err::<Bytes, _>(io::Error::other("cut by script")) });
-            Response::new(Body::from_stream(cut))
+            cut()
         }
     }
 }
@@ -387,6 +455,10 @@ impl Kept {
 }
 
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod lane;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod webhook;

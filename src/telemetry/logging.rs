@@ -3,7 +3,17 @@
 use std::io::IsTerminal;
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, filter::ParseError, layer::SubscriberExt, util::SubscriberInitExt,
+};
+
+use super::traces::Spans;
+
+/// The target of spans that go to a collector of traces. No log line carries them.
+pub const SPANS: &str = "trace";
+
+/// Where kube logs that a request failed, without saying which. Whoever sent it says so with its object.
+const NAMELESS_FAILURES: &str = "kube_client::client::builder";
 
 /// The shape of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +44,8 @@ pub struct Options {
     /// `error`, `warn`, `info`, `debug`, `trace`; also `warning`, `fatal` and `panic`, which deployments of the
     /// reference controller may carry; empty means `info`. Other crates log at `warn` unless this is `trace`.
     pub level: String,
+    /// Directives of `RUST_LOG`, for instance `serin=debug,kube=info`; where they are given, `level` does not count.
+    pub directives: String,
 }
 
 /// Why logging could not be set up.
@@ -43,19 +55,34 @@ pub enum LogError {
     Format { given: String },
     #[error("log level {given:?} is none of error, warn, info, debug, trace")]
     Level { given: String },
+    #[error("RUST_LOG {given:?} cannot be read: {why}")]
+    Directives { given: String, why: String },
     #[error("a subscriber for log lines is installed already")]
     Installed(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// Installs the process's subscriber. Called once, before anything logs.
+/// An error with what caused it: the outermost often says no more than that a request failed.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Installs the process's subscriber: log lines, and `spans` where traces are wanted. Called once, before anything logs.
 ///
 /// # Errors
-/// `Level` for an unknown level, `Installed` when called twice.
-pub fn init(options: &Options) -> Result<(), LogError> {
-    tracing_subscriber::registry()
-        .with(layer(options, std::io::stderr)?)
-        .try_init()
-        .map_err(LogError::Installed)
+/// `Level` for an unknown level, `Directives` for directives that cannot be read, `Installed` when called twice.
+pub fn init(options: &Options, spans: Option<Spans>) -> Result<(), LogError> {
+    let layers: Vec<Spans> = [layer(options, std::io::stderr)?].into_iter().chain(spans).collect();
+    tracing_subscriber::registry().with(layers).try_init().map_err(LogError::Installed)
 }
 
 /// The layer that `init` installs, writing to `writer`.
@@ -63,7 +90,7 @@ fn layer<W>(options: &Options, writer: W) -> Result<Box<dyn Layer<Registry> + Se
 where
     W: for<'a> tracing_subscriber::fmt::MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = filter(&options.level)?;
+    let filter = filter(options)?;
     let plain = tracing_subscriber::fmt::layer().with_writer(writer);
     Ok(match options.format {
         Format::Text => plain.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed(),
@@ -71,8 +98,13 @@ where
     })
 }
 
-fn filter(level: &str) -> Result<EnvFilter, LogError> {
-    let ours = match level {
+fn filter(options: &Options) -> Result<EnvFilter, LogError> {
+    let given = options.directives.trim();
+    if !given.is_empty() {
+        let wrong = |why: ParseError| LogError::Directives { given: given.to_owned(), why: why.to_string() };
+        return EnvFilter::try_new(format!("{given},{SPANS}=off")).map_err(wrong);
+    }
+    let ours = match options.level.as_str() {
         "" => LevelFilter::INFO,
         "warning" => LevelFilter::WARN,
         "fatal" | "panic" => LevelFilter::ERROR,
@@ -82,8 +114,11 @@ fn filter(level: &str) -> Result<EnvFilter, LogError> {
             .map_err(|_| LogError::Level { given: other.to_owned() })?,
     };
     // A library's chatter would bury the one line that is read at 03:00.
-    let others = if ours == LevelFilter::TRACE { LevelFilter::DEBUG } else { ours.min(LevelFilter::WARN) };
-    Ok(EnvFilter::new(format!("{others},serin={ours}")))
+    if ours == LevelFilter::TRACE {
+        return Ok(EnvFilter::new(format!("debug,serin=trace,{SPANS}=off")));
+    }
+    let others = ours.min(LevelFilter::WARN);
+    Ok(EnvFilter::new(format!("{others},{NAMELESS_FAILURES}=off,serin={ours},{SPANS}=off")))
 }
 
 #[cfg(test)]
@@ -106,10 +141,16 @@ mod tests {
     }
 
     fn logged(format: Format, level: &str) -> String {
+        logged_by(format, level, "")
+    }
+
+    fn logged_by(format: Format, level: &str, directives: &str) -> String {
         let sink = Sink::default();
         let writer = sink.clone();
-        let layer = layer(&Options { format, level: level.to_owned() }, move || writer.clone()).unwrap();
+        let options = Options { format, level: level.to_owned(), directives: directives.to_owned() };
+        let layer = layer(&options, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let _traced = tracing::info_span!(target: "trace", "pass").entered();
             tracing::info!(weight.percent = 20, "Aborted canary of `shop/cart` at 20%");
             tracing::info!(target: "hyper::client", "pool is full");
         });
@@ -131,8 +172,36 @@ mod tests {
     }
 
     #[test]
+    fn causes_are_told_once_each() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the list failed: no connection")]
+        struct Outer(#[source] Middle);
+        #[derive(Debug, thiserror::Error)]
+        #[error("no connection")]
+        struct Middle(#[source] std::io::Error);
+        let error = Outer(Middle(std::io::ErrorKind::ConnectionRefused.into()));
+        assert_eq!(with_causes(&error), "the list failed: no connection: connection refused");
+    }
+
+    #[test]
+    fn directives_take_the_place_of_the_level() {
+        assert_eq!(logged_by(Format::Text, "trace", "serin=warn"), "");
+        assert!(logged_by(Format::Text, "error", "hyper=info").contains("pool is full"));
+        let options = Options { directives: "serin=loud".to_owned(), ..Options::default() };
+        assert!(filter(&options).unwrap_err().to_string().contains("\"serin=loud\""));
+    }
+
+    #[test]
+    fn no_line_carries_a_span_that_is_for_the_collector() {
+        for (level, directives) in [("trace", ""), ("info", "trace")] {
+            assert!(!logged_by(Format::Text, level, directives).contains("pass"), "{level} {directives}");
+        }
+    }
+
+    #[test]
     fn unknown_levels_and_formats_are_refused_by_name() {
-        assert!(filter("loud").unwrap_err().to_string().contains("\"loud\""));
+        let loud = Options { level: "loud".to_owned(), ..Options::default() };
+        assert!(filter(&loud).unwrap_err().to_string().contains("\"loud\""));
         assert!("xml".parse::<Format>().unwrap_err().to_string().contains("\"xml\""));
     }
 }

@@ -2,9 +2,12 @@
 
 pub mod logging;
 pub mod metrics;
+mod process;
+pub mod requests;
 mod series;
 pub mod server;
+pub mod traces;
 
 pub use logging::{Format, Options};
-pub use metrics::{Metrics, RolloutFacts, RunFacts, Snapshot};
+pub use metrics::{MetricFacts, Metrics, QueueFacts, RolloutFacts, RunFacts, SelfHealFacts, Snapshot};
 pub use server::{Gate, Health, Heartbeat};

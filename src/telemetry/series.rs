@@ -34,6 +34,11 @@ impl Family {
         Ok(())
     }
 
+    /// Writes the one series of a family without labels, as a number that only grows.
+    pub(super) fn count(&self, encoder: &mut DescriptorEncoder<'_>, value: f64) -> fmt::Result {
+        encoder.encode_descriptor(self.name, self.help, None, MetricType::Counter)?.encode_gauge(&value)
+    }
+
     /// Writes the one series of a family without labels.
     pub(super) fn gauge(&self, encoder: &mut DescriptorEncoder<'_>, value: f64) -> fmt::Result {
         encoder.encode_descriptor(self.name, self.help, None, MetricType::Gauge)?.encode_gauge(&value)
@@ -99,9 +104,10 @@ impl Series<f64> {
         self.with(labels, || 0.0, |value| *value = to);
     }
 
-    /// As type `unknown`: OpenMetrics would make a counter's name end in `_total`, and these names do not.
+    /// The encoder writes OpenMetrics, where a counter's samples end in `_total`; written like a gauge's they have the
+    /// name that they were given.
     pub(super) fn encode_counts(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        self.encode(encoder, MetricType::Unknown, |value, mut metric| metric.encode_gauge(value))
+        self.encode(encoder, MetricType::Counter, |value, mut metric| metric.encode_gauge(value))
     }
 
     pub(super) fn encode_gauges(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -112,6 +118,11 @@ impl Series<f64> {
 impl Series<Histogram> {
     pub(super) fn observe(&self, labels: &[&str], buckets: &[f64], value: f64) {
         self.with(labels, || Histogram::new(buckets.iter().copied()), |histogram| histogram.observe(value));
+    }
+
+    /// The series is there, with nothing in it.
+    pub(super) fn begin(&self, labels: &[&str], buckets: &[f64]) {
+        self.with(labels, || Histogram::new(buckets.iter().copied()), |_| {});
     }
 
     pub(super) fn encode_histograms(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

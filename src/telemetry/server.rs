@@ -1,5 +1,14 @@
-//! `/metrics`, `/healthz` and `/readyz`. Liveness fails when a loop stopped turning; readiness while something that
-//! work needs is not there yet.
+//! `/metrics`, `/healthz` and `/readyz`.
+//!
+//! | | 200 `ok` | 503, with one line for each reason |
+//! |---|---|---|
+//! | `/healthz` | every loop of this process turns; on a standby there is none that has to | a loop has not turned within its limit: it hangs, and only a new process helps |
+//! | `/readyz` | this process does its job. The leader's is to act: its stores are filled. A standby's is to wait: it has heard from the API server who leads | the Lease could not be read yet, or this process leads and a store is not filled; the line says which, and what the API server said |
+//!
+//! Neither depends on Prometheus, Git, Slack or, once the stores are filled, on the API server: when those are down, a
+//! restart makes nothing better and loses what the process has seen. Both servers begin before the leadership is asked
+//! for and end with the process, after the Lease was given back. A process whose threads are all stuck answers
+//! neither, which the probe counts as a failure.
 
 use std::{
     collections::BTreeMap,
@@ -17,9 +26,6 @@ use axum::{
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-
-/// OpenMetrics 1.0, as Prometheus asks for it.
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Serves `/metrics` until `shutdown`; `page` is called at each scrape.
 ///
@@ -40,7 +46,7 @@ pub async fn serve_metrics(
 struct Page(Arc<dyn Fn() -> String + Send + Sync>);
 
 fn scrape(page: &Page) -> impl IntoResponse + use<> {
-    ([(header::CONTENT_TYPE, OPENMETRICS)], (page.0)())
+    ([(header::CONTENT_TYPE, super::metrics::CONTENT_TYPE)], (page.0)())
 }
 
 /// Serves `/healthz` and `/readyz` until `shutdown`: 200 `ok`, or 503 with one line for each thing that is wrong.
@@ -81,9 +87,12 @@ struct Parts {
     next: u64,
     /// Last turn, and how long a turn may take, by registration.
     loops: BTreeMap<u64, (&'static str, Duration, Duration)>,
-    /// Whether each is open, by registration.
-    gates: BTreeMap<u64, (&'static str, bool)>,
+    /// What says whether the thing is there, by registration.
+    gates: BTreeMap<u64, (&'static str, Missing)>,
 }
+
+/// Says what is missing; `None` where nothing is. Asked at each probe; must not wait.
+type Missing = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 impl Health {
     /// Healthy, with nothing to watch yet. `elapsed` is monotonic time since any fixed moment: a step of the
@@ -102,11 +111,16 @@ impl Health {
         Heartbeat { health: self.clone(), id }
     }
 
-    /// Something that is needed before work can be done; closed until it is opened, gone when dropped.
-    pub fn gate(&self, name: &'static str) -> Gate {
+    /// Something that is needed before work can be done, until the gate is dropped. `missing` is asked at each probe
+    /// and says what is missing, if something is. It must not wait.
+    pub fn gate(
+        &self,
+        name: &'static str,
+        missing: impl Fn() -> Option<String> + Send + Sync + 'static,
+    ) -> Gate {
         let mut parts = self.0.parts();
         let id = parts.take_id();
-        parts.gates.insert(id, (name, false));
+        parts.gates.insert(id, (name, Arc::new(missing)));
         Gate { health: self.clone(), id }
     }
 
@@ -122,11 +136,11 @@ impl Health {
         .collect()
     }
 
-    /// The gates that are closed.
+    /// What is missing, by gate.
     fn missing(&self) -> Vec<String> {
-        let parts = self.0.parts();
-        let closed = parts.gates.values().filter(|(_, is_open)| !is_open);
-        closed.map(|(name, _)| format!("{name}: not ready")).collect()
+        // Asked without the lock: what they look at has locks of its own.
+        let gates: Vec<(&'static str, Missing)> = self.0.parts().gates.values().cloned().collect();
+        gates.into_iter().filter_map(|(name, missing)| Some(format!("{name}: {}", missing()?))).collect()
     }
 }
 
@@ -173,20 +187,11 @@ impl Drop for Heartbeat {
     }
 }
 
-/// Held by whoever knows whether something needed is there.
+/// Held as long as something is needed.
 #[derive(Debug)]
 pub struct Gate {
     health: Health,
     id: u64,
-}
-
-impl Gate {
-    /// Says whether the thing is there now.
-    pub fn set_open(&self, is_open: bool) {
-        if let Some(gate) = self.health.0.parts().gates.get_mut(&self.id) {
-            gate.1 = is_open;
-        }
-    }
 }
 
 impl Drop for Gate {
@@ -197,7 +202,7 @@ impl Drop for Gate {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use super::*;
 
@@ -230,31 +235,33 @@ mod tests {
     #[tokio::test]
     async fn the_probes_and_the_page_are_served_until_shutdown() {
         let (health, seconds) = health();
-        let gate = health.gate("stores");
+        let is_filled = Arc::new(AtomicBool::new(false));
+        let asked = is_filled.clone();
+        let _gate = health.gate("stores", move || {
+            (!asked.load(Ordering::SeqCst)).then(|| "Service is not listed yet".to_owned())
+        });
         let _heartbeat = health.heartbeat("rollouts", Duration::from_secs(30));
         let shutdown = CancellationToken::new();
         let (probes, page) = (listener().await, listener().await);
         let (probes_at, page_at) = (probes.local_addr().unwrap(), page.local_addr().unwrap());
         let serving = tokio::spawn(serve_health(probes, health.clone(), shutdown.clone()));
-        let paging = tokio::spawn(serve_metrics(page, || "# EOF\n".to_owned(), shutdown.clone()));
+        let paging = tokio::spawn(serve_metrics(page, || "a 1\n".to_owned(), shutdown.clone()));
 
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let ask = async |path: &str| {
             let answer = client.get(format!("http://{probes_at}{path}")).send().await.unwrap();
             (answer.status().as_u16(), answer.text().await.unwrap())
         };
-        assert_eq!(ask("/readyz").await, (503, "stores: not ready\n".to_owned()));
-        gate.set_open(true);
+        assert_eq!(ask("/readyz").await, (503, "stores: Service is not listed yet\n".to_owned()));
+        is_filled.store(true, Ordering::SeqCst);
         assert_eq!(ask("/readyz").await, (200, "ok".to_owned()));
         assert_eq!(ask("/healthz").await, (200, "ok".to_owned()));
         seconds.store(60, Ordering::SeqCst);
         assert_eq!(ask("/healthz").await.0, 503);
 
         let scraped = client.get(format!("http://{page_at}/metrics")).send().await.unwrap();
-        assert!(
-            scraped.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text")
-        );
-        assert_eq!(scraped.text().await.unwrap(), "# EOF\n");
+        assert!(scraped.headers()["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
+        assert_eq!(scraped.text().await.unwrap(), "a 1\n");
         drop(client);
         shutdown.cancel();
         serving.await.unwrap().unwrap();

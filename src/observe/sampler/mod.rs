@@ -25,6 +25,7 @@ use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::{AbortHandle, JoinSet},
 };
+use tracing::{Instrument as _, field::Empty};
 
 use self::{limits::Limits, query::Clients, secrets::Secrets};
 use super::Target;
@@ -157,6 +158,13 @@ impl Sampler {
         }
     }
 
+    /// When the measurement that is wanted or was answered was due; `None` where it is another one by now.
+    pub fn due(&self, run: &str, metric: &str, ordinal: u32) -> Option<Timestamp> {
+        let slots = lock(&self.slots);
+        let want = slots.wanted.get(&(run.to_owned(), metric.to_owned()))?;
+        (want.ordinal == ordinal).then_some(want.due)
+    }
+
     /// The answers that are there for a run, by metric.
     pub fn samples(&self, run: &str) -> BTreeMap<String, Sample> {
         let slots = lock(&self.slots);
@@ -201,7 +209,17 @@ impl Asker {
         let due = want.due.saturating_add(jitter(self.settings.seed, &want)).unwrap_or(want.due);
         self.clock.sleep_until(due).await;
         let permit = self.runs.permit(&want.run).await;
-        let answer = self.shared(&want).await;
+        let span = tracing::info_span!(
+            target: "trace",
+            "sample",
+            analysis_run.uid = %want.run,
+            analysis_run.metric = %want.metric,
+            sample.ordinal = want.ordinal,
+            sample.outcome = Empty
+        );
+        let answer = self.shared(&want).instrument(span.clone()).await;
+        span.record("sample.outcome", said(&answer.outcome));
+        drop(span);
         drop(permit);
         let sample = Sample {
             ordinal: want.ordinal,
@@ -258,6 +276,16 @@ impl Asker {
         };
         drop(permit);
         Answer { started_at, finished_at: self.clock.now(), outcome, metadata }
+    }
+}
+
+/// What came of a query, without what was answered.
+fn said(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Value { .. } => "value",
+        Outcome::Refused { .. } => "refused",
+        Outcome::Outage { .. } => "outage",
+        Outcome::Unresolved { .. } => "unresolved",
     }
 }
 
