@@ -2,6 +2,7 @@
 
 use std::{task::Poll, time::Duration};
 
+use futures::FutureExt;
 use serde_json::Value;
 
 use super::{
@@ -133,10 +134,7 @@ impl<O: Observer> Run<'_, O> {
         let turn = async {
             match (self.shed, action) {
                 // The next attempt at the shed must not wait for this.
-                (Some(false), _) => {
-                    let place = self.sender.clock().timeout(HURRY, self.sender.admitted_ahead()).await;
-                    place.ok_or(Halt::Failed)
-                }
+                (Some(false), _) => self.sender.admitted_ahead().now_or_never().ok_or(Halt::Failed),
                 (Some(true), _) | (None, Action::RunStatus(_)) => Ok(self.sender.admitted_ahead().await),
                 (None, _) => Ok(self.sender.admitted().await),
             }

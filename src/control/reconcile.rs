@@ -66,8 +66,8 @@ struct Unshed {
     sample: Option<Timestamp>,
 }
 
-/// Longest pause before a measurement that could not be booked is tried again: the next one, which may take traffic away, is not
-/// asked for before.
+/// Longest pause before a run is created again, or a measurement booked, that could not be: the next measurement, which may take
+/// traffic away, is not asked for before.
 const LAST_BOOKING_PAUSE: SignedDuration = SignedDuration::from_secs(2);
 
 /// How a pass ended.
@@ -75,7 +75,7 @@ struct Ended {
     /// What to back off for; `None` when nothing failed.
     failure: Option<String>,
     is_urgent: bool,
-    /// A measurement could not be booked.
+    /// A run could not be created, or a measurement booked.
     is_unbooked: bool,
 }
 
@@ -345,7 +345,7 @@ fn cause(executed: &Executed) -> Option<String> {
 }
 
 fn is_unbooked(executed: &Executed) -> bool {
-    executed.failed.iter().any(|action| matches!(action, Action::RunStatus(_)))
+    executed.failed.iter().any(|action| matches!(action, Action::CreateRun(_) | Action::RunStatus(_)))
 }
 
 /// What a running pass answers to `execute`.

@@ -2,7 +2,7 @@
 //!
 //! | the API server | what serin does |
 //! |---|---|
-//! | refuses connections, or breaks them | a shed is tried again after 0.1 s, then with growing pauses of at most 0.5 s; other writes of a rollout after at most 30 s, a measurement that could not be booked after at most 2 s |
+//! | refuses connections, or breaks them | a shed is tried again after 0.1 s, then with growing pauses of at most 0.5 s; other writes of a rollout after at most 30 s, a run that could not be created or a measurement that could not be booked after at most 2 s |
 //! | takes connections and never answers | each request ends after 5 s; a shed is sent again each second, each time on another connection, until one is answered. After a shed without an answer the booking has 1 s, so that the next attempt comes soon |
 //! | 429 or 503 with `Retry-After` | everything but a shed and the Lease waits as long as asked, at most 60 s |
 //! | any other refusal | the pauses of the first line |

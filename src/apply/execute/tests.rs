@@ -222,9 +222,9 @@ async fn a_shed_waits_for_no_rate_and_for_no_wish_of_the_server() {
     let before = sender.clock().steady();
     let refused = run(&sender).await;
     assert_eq!((refused.failed, whats(&seen)), (vec![Action::Shed], vec!["cart-vs".to_owned()]));
-    assert_eq!((sender.clock().steady() - before).as_secs(), 1, "memory is not waited for");
+    assert_eq!(sender.clock().steady(), before, "memory is not waited for");
     let taken = run(&sender).await;
-    assert_eq!(taken.attempts[0].at.duration_since(at()).as_secs(), 1, "the shed is tried again at once");
+    assert_eq!(taken.attempts[0].at.duration_since(at()).as_secs(), 0, "the shed is tried again at once");
     assert_eq!(
         taken.attempts[1].at.duration_since(at()).as_secs(),
         30,
