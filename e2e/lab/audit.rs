@@ -1,4 +1,4 @@
-//! What serin asked of the API server, as the API server wrote it down.
+//! What serin asked of the API server, and others changed, as the API server wrote it down.
 
 use std::{
     collections::BTreeSet,
@@ -20,6 +20,10 @@ pub(crate) struct Asked {
     pub(crate) at: Timestamp,
     /// The ServiceAccount, without its namespace.
     pub(crate) account: String,
+    /// Identity of the token that was used: each process has its own. Empty where the API server notes none.
+    pub(crate) credential: String,
+    /// Who says to have written; empty where nobody says so.
+    pub(crate) manager: String,
     pub(crate) right: Right,
     pub(crate) namespace: String,
     /// False when RBAC refused it.
@@ -104,6 +108,13 @@ impl Audit {
     }
 }
 
+/// The field manager of a request.
+fn manager(uri: &str) -> String {
+    let query = uri.split_once('?').map(|(_, query)| query).unwrap_or_default();
+    let mut fields = query.split('&').filter_map(|field| field.split_once('='));
+    fields.find(|(name, _)| *name == "fieldManager").map(|(_, value)| value.to_owned()).unwrap_or_default()
+}
+
 fn asked(event: &Value) -> Option<Asked> {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let account = text("/user/username").rsplit(':').next()?.to_owned();
@@ -125,6 +136,8 @@ fn asked(event: &Value) -> Option<Asked> {
     Some(Asked {
         at: text("/requestReceivedTimestamp").parse().ok()?,
         account,
+        credential: text("/user/extra/authentication.kubernetes.io~1credential-id/0"),
+        manager: manager(&text("/requestURI")),
         right,
         namespace: text("/objectRef/namespace"),
         allowed: event.pointer("/annotations/authorization.k8s.io~1decision") != Some(&"forbid".into()),

@@ -13,7 +13,7 @@ use crate::{Fallible, apply::Applier, git::Repository, images::lock, report, wai
 
 /// The field manager of the engine it plays.
 const MANAGER: &str = "argocd-controller";
-const POLL: Duration = Duration::from_millis(300);
+const POLL: Duration = Duration::from_millis(500);
 
 /// A running engine. Ends with this value.
 pub(crate) struct Engine {
@@ -55,17 +55,15 @@ async fn follow(
     }
 }
 
-/// Applies the tip and answers with it when it is not the `last` one that was applied.
+/// Applies the tip and answers with it when it is not the `last` one that was applied. While Git is away it does nothing.
 async fn sync(
     applier: &mut Applier,
     repository: &Repository,
     namespace: &str,
     last: Option<String>,
 ) -> Fallible<Option<String>> {
-    let tip = repository.tip()?;
-    if last.as_ref() == Some(&tip) {
-        return Ok(None);
-    }
+    let tip = repository.fetched_tip().await;
+    let Some(tip) = tip.filter(|tip| last.as_ref() != Some(tip)) else { return Ok(None) };
     for (_, text) in repository.files(&tip)?.iter().filter(|(path, _)| path.ends_with(".yaml")) {
         applier.apply(text, namespace).await?;
     }

@@ -9,11 +9,20 @@ pub(crate) struct Behaviour {
     pub(crate) errors_percent: u64,
     /// From the start of the container until its readiness probe succeeds.
     pub(crate) ready_after: Duration,
+    /// Its proxies count requests where Prometheus sees it.
+    pub(crate) is_scraped: bool,
+    /// Every container ends a moment after its start, and those that run end now.
+    pub(crate) crashes: bool,
 }
 
 impl Behaviour {
     /// Answers everything, ready at once as programs go.
-    pub(crate) const GOOD: Self = Self { errors_percent: 0, ready_after: Duration::from_millis(300) };
+    pub(crate) const GOOD: Self =
+        Self { errors_percent: 0, ready_after: Duration::from_millis(300), is_scraped: true, crashes: false };
+    /// As [`Behaviour::GOOD`], and Prometheus has no series of it.
+    pub(crate) const SILENT: Self = Self { is_scraped: false, ..Self::GOOD };
+    /// Crash-loops.
+    pub(crate) const CRASHING: Self = Self { crashes: true, ..Self::GOOD };
 
     /// As [`Behaviour::GOOD`], with this share of 500s.
     pub(crate) const fn failing(errors_percent: u64) -> Self {
@@ -26,7 +35,7 @@ impl Behaviour {
 pub(crate) struct Images(Mutex<BTreeMap<String, Behaviour>>);
 
 impl Images {
-    /// Publishes an image, or replaces it for pods that start from now on.
+    /// Publishes an image, or changes how its pods behave: those that run, too.
     pub(crate) fn publish(&self, image: &str, behaviour: Behaviour) {
         lock(&self.0).insert(image.into(), behaviour);
     }

@@ -1,8 +1,16 @@
 //! The lab: serin's own processes on a real Kubernetes control plane and a real Prometheus, without containers.
 //!
 //! `cargo test --test lab` plays every journey; `cargo test --test lab -- NAME..` those whose name holds one of the words.
-//! The first process builds or finds the programs and enters a network namespace of its own, where it starts itself again:
-//! nothing outside of that namespace is touched, and everything in it ends with it.
+//! The first process builds or finds the programs and starts itself again for each lane, in a network namespace of the lane's own
+//! with a whole stack of its own: nothing outside of that namespace is touched, and everything in it ends with it. Journeys mostly
+//! wait, so lanes are played side by side; the journeys of a lane are played one after the other.
+//!
+//! | variable | what it does |
+//! |---|---|
+//! | `SERIN_LAB_LANES=1` | plays one lane after the other (4 side by side without it, 0.8 GB each) |
+//! | `SERIN_LAB_KEEP=1` | keeps the folders of a run that passed: logs, audit log, repositories |
+//! | `SERIN_LAB_ISTIOD=<pilot-discovery>` | a real istiod configures Envoy, in place of the stand-in; not run so far, see `mesh/istiod.rs` |
+//! | `SERIN_LAB_EVERY_RIGHT=all` | takes each single right of `deploy/` out, one story each |
 #![recursion_limit = "512"]
 
 use std::process::ExitCode;
@@ -14,6 +22,7 @@ mod engine;
 mod git;
 mod images;
 mod journeys;
+mod lanes;
 mod load;
 mod mesh;
 mod metrics;
@@ -36,7 +45,11 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return refused(&*error),
     };
-    let outcome = if settings.inside { journeys::run(settings) } else { namespace::enter(&settings) };
+    let outcome = if settings.lane.is_some() {
+        journeys::run(settings)
+    } else {
+        lanes::run(&settings).map(lanes::code)
+    };
     match outcome {
         Ok(code) => code,
         Err(error) => refused(&*error),

@@ -2,15 +2,11 @@
 
 use std::{
     env,
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Stdio},
+    process::{Command, Stdio},
 };
 
-use crate::{
-    Fallible,
-    settings::{self, Settings},
-};
+use crate::{Fallible, settings};
 
 /// Ways to make the namespace, best first. A PID namespace ends everything in it when the lab ends, however it ends;
 /// where /proc cannot be mounted it is left out, and where we are not root a user namespace gives the right to do the rest.
@@ -21,26 +17,33 @@ const WAYS: &[&[&str]] = &[
     &["--map-root-user", "--net", "--pid", "--fork", "--kill-child"],
 ];
 
-/// Builds or finds the programs, then becomes `unshare`, which starts this program again inside of a namespace. Whoever
-/// kills that process ends the whole lab.
+/// How this machine makes namespaces.
 ///
 /// # Errors
-/// When the programs cannot be built, or no way to make a namespace is open here. Otherwise it does not return.
-pub(crate) fn enter(settings: &Settings) -> Fallible<ExitCode> {
-    let programs = programs(&settings.root)?;
-    let way = WAYS.iter().find(|way| works(way)).ok_or(
-        "this machine lets us make no network namespace: run as root, or allow unprivileged user namespaces \
-         (sysctl kernel.unprivileged_userns_clone=1), and install util-linux and iproute2",
-    )?;
-    let error = Command::new("unshare")
-        .args(*way)
+/// When no way is open here.
+pub(crate) fn way() -> Fallible<&'static [&'static str]> {
+    let error = "this machine lets us make no network namespace: run as root, or allow unprivileged user namespaces \
+        (sysctl kernel.unprivileged_userns_clone=1), and install util-linux and iproute2";
+    Ok(WAYS.iter().find(|way| works(way)).ok_or(error)?)
+}
+
+/// This program once more, to play `lane` in a namespace of its own. It ends with whoever starts it.
+///
+/// # Errors
+/// When this program cannot be found.
+pub(crate) fn again(way: &[&str], lane: &str, programs: &Path, words: &[String]) -> Fallible<Command> {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", "unshare"])
+        .args(way)
         .arg("--")
         .arg(env::current_exe()?)
-        .args(&settings.only)
+        .args(words)
         .env(settings::INSIDE, programs)
+        .env(settings::LANE, lane)
         .stdin(Stdio::null())
-        .exec();
-    Err(format!("unshare: {error}").into())
+        .stdout(Stdio::piped());
+    Ok(command)
 }
 
 /// Brings the namespace's loopback up and routes the pods' addresses to it.
@@ -70,7 +73,11 @@ fn works(way: &[&str]) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-fn programs(root: &Path) -> Fallible<PathBuf> {
+/// Builds or finds the control plane's programs and answers with their folder.
+///
+/// # Errors
+/// When they cannot be built.
+pub(crate) fn programs(root: &Path) -> Fallible<PathBuf> {
     let output = Command::new(root.join("e2e/lab/control-plane")).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err("the control plane could not be built; see above".into());

@@ -1,8 +1,8 @@
 //! The kubelet's stand-in: one Node that is kept Ready, binds every pod to itself and runs it as a local HTTP server.
 //!
 //! It obeys the pod as far as serin can tell the difference: an image that is not published stays in ImagePullBackOff, a pod is
-//! ready when its program is and its probe's initial delay is over, and deletion is graceful: the pod leaves the endpoints,
-//! goes on answering for a second, and is then gone.
+//! ready when its program is and its probe's initial delay is over, one that crashes is started again and again with a growing
+//! pause, and deletion is graceful: the pod leaves the endpoints, goes on answering for a second, and is then gone.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -36,12 +36,15 @@ use crate::{
 const NAME: &str = "lab-0";
 const MANAGER: &str = "lab-kubelet";
 /// Every pod that can run at once has one of these; Prometheus scrapes all of them from its start on.
-pub(crate) const ADDRESSES: std::ops::RangeInclusive<u8> = 10..=209;
+pub(crate) const ADDRESSES: std::ops::RangeInclusive<u8> = 10..=109;
 /// A third of the time after which the node would be taken for dead.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How long a deleted pod goes on answering.
 const DRAIN: Duration = Duration::from_secs(1);
 const PROBE: Duration = Duration::from_millis(50);
+/// From a container's end to its next start: a kubelet waits ten times as long.
+const BACK_OFF: Duration = Duration::from_secs(1);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
 
 /// The `n`th address of the pods' pool.
 pub(crate) fn address(n: u8) -> IpAddr {
@@ -51,6 +54,8 @@ pub(crate) fn address(n: u8) -> IpAddr {
 enum State {
     Starting,
     Running(Pod, IpAddr),
+    /// Between two starts.
+    Crashed(IpAddr),
     Ending,
 }
 
@@ -140,7 +145,8 @@ impl Inner {
     }
 
     fn gone(&self, pod: &PodObject) {
-        if let Some(State::Running(_, address)) = lock(&self.pods).remove(&pod.uid().unwrap_or_default()) {
+        let state = lock(&self.pods).remove(&pod.uid().unwrap_or_default());
+        if let Some(State::Running(_, address) | State::Crashed(address)) = state {
             lock(&self.free).push_back(address);
         }
     }
@@ -170,14 +176,23 @@ impl Inner {
             return self.report(pod, &not_pulled(&container.name, &image)).await;
         };
         let address = lock(&self.free).pop_front().ok_or("no address is left for another pod")?;
+        let uid = pod.uid().unwrap_or_default();
+        if behaviour.crashes {
+            if let Some(state @ State::Starting) = lock(&self.pods).get_mut(&uid) {
+                *state = State::Crashed(address);
+            } else {
+                lock(&self.free).push_back(address);
+                return Ok(());
+            }
+            return self.crash_loop(pod, &uid, &container.name, &image, address).await;
+        }
         let ports = container.ports.iter().flatten();
         let port = ports.map(|port| port.container_port).next().unwrap_or(8080);
         let turn = lock(&self.turns).entry(image.clone()).or_default().clone();
-        let known =
-            Container { version: version(&image).into(), behaviour, labels: labels(pod, &image), turn };
+        let (labels, images) = (labels(pod, &image), self.images.clone());
+        let known = Container { version: version(&image).into(), image: image.clone(), images, labels, turn };
         // The port is open before anybody is told of it.
         let running = Pod::start(address, u16::try_from(port)?, known).await?;
-        let uid = pod.uid().unwrap_or_default();
         if !matches!(lock(&self.pods).get(&uid), Some(State::Starting)) {
             lock(&self.free).push_back(address);
             return Ok(());
@@ -187,19 +202,49 @@ impl Inner {
         let delay =
             container.readiness_probe.as_ref().and_then(|probe| probe.initial_delay_seconds).unwrap_or(0);
         wait::pause(Duration::from_secs(u64::try_from(delay)?)).await;
-        loop {
-            match lock(&self.pods).get(&uid) {
-                Some(State::Running(running, _)) if running.ready() => break,
-                Some(State::Running(..)) => {}
+        self.watch_over(pod, &uid, &container.name, &image, address).await
+    }
+
+    /// Says when a running container gets ready, and goes on with it once it crashes. Ends with the pod.
+    async fn watch_over(&self, pod: &PodObject, uid: &str, name: &str, image: &str, at: IpAddr) -> Fallible {
+        let mut is_told = false;
+        while !self.images.pull(image).is_some_and(|now| now.crashes) {
+            let is_ready = match lock(&self.pods).get(uid) {
+                Some(State::Running(running, _)) => running.ready(),
                 _ => return Ok(()),
+            };
+            if is_ready && !is_told {
+                self.report(pod, &status(name, image, at, true)).await?;
+                is_told = true;
             }
             wait::pause(PROBE).await;
         }
-        self.report(pod, &status(&container.name, &image, address, true)).await
+        match lock(&self.pods).get_mut(uid) {
+            // Its port is closed as the program ends.
+            Some(state @ State::Running(..)) => *state = State::Crashed(at),
+            _ => return Ok(()),
+        }
+        self.crash_loop(pod, uid, name, image, at).await
+    }
+
+    /// Says of a container again and again that it has ended, as long as the pod is there.
+    async fn crash_loop(&self, pod: &PodObject, uid: &str, name: &str, image: &str, at: IpAddr) -> Fallible {
+        let mut wait = BACK_OFF;
+        for restarts in 1.. {
+            if !matches!(lock(&self.pods).get(uid), Some(State::Crashed(_))) {
+                break;
+            }
+            self.report(pod, &crashed(name, image, at, restarts)).await?;
+            wait::pause(wait).await;
+            wait = (wait * 2).min(LONGEST_BACK_OFF);
+        }
+        Ok(())
     }
 
     async fn end(&self, pod: &PodObject, before: Option<State>) -> Fallible {
-        if let Some(State::Running(running, address)) = before {
+        if let Some(State::Crashed(address)) = before {
+            lock(&self.free).push_back(address);
+        } else if let Some(State::Running(running, address)) = before {
             running.drain();
             let asked = pod.metadata.deletion_grace_period_seconds.unwrap_or(30);
             wait::pause(DRAIN.min(Duration::from_secs(u64::try_from(asked)?))).await;
@@ -247,6 +292,16 @@ fn status(container: &str, image: &str, address: IpAddr, ready: bool) -> Value {
         "containerStatuses": [{"name": container, "image": image, "imageID": format!("lab/{image}"), "ready": ready,
             "started": true, "restartCount": 0, "state": {"running": {"startedAt": now}}}],
     }})
+}
+
+fn crashed(container: &str, image: &str, address: IpAddr, restarts: u32) -> Value {
+    let now = seconds(Clock::Wall.now());
+    let mut status = status(container, image, address, false);
+    status["status"]["containerStatuses"] = json!([{"name": container, "image": image,
+        "imageID": format!("lab/{image}"), "ready": false, "started": false, "restartCount": restarts,
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}},
+        "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "finishedAt": now}}}]);
+    status
 }
 
 fn not_pulled(container: &str, image: &str) -> Value {

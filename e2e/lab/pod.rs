@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Fallible,
-    images::{Behaviour, lock},
+    images::{Behaviour, Images, lock},
 };
 
 /// Header of every answer that tells which version gave it.
@@ -32,7 +32,8 @@ pub(crate) const VERSION_HEADER: &str = "x-version";
 /// What a pod knows of itself: from its image, and from its labels as the downward API would give them.
 pub(crate) struct Container {
     pub(crate) version: String,
-    pub(crate) behaviour: Behaviour,
+    pub(crate) image: String,
+    pub(crate) images: Arc<Images>,
     /// Labels of everything it counts.
     pub(crate) labels: BTreeMap<String, String>,
     /// Answers so far by this version, over all its pods.
@@ -106,10 +107,17 @@ impl Drop for Pod {
     }
 }
 
+impl Container {
+    /// How its image behaves at present.
+    pub(crate) fn behaviour(&self) -> Behaviour {
+        self.images.pull(&self.image).unwrap_or(Behaviour::GOOD)
+    }
+}
+
 impl Server {
     fn ready(&self) -> bool {
         !self.draining.load(Ordering::Relaxed)
-            && self.started.elapsed() >= self.container.behaviour.ready_after
+            && self.started.elapsed() >= self.container.behaviour().ready_after
     }
 }
 
@@ -120,7 +128,7 @@ async fn health(State(server): State<Arc<Server>>) -> StatusCode {
 async fn answer(State(server): State<Arc<Server>>) -> Response {
     let container = &server.container;
     let turn = container.turn.fetch_add(1, Ordering::Relaxed);
-    let code = if fails(turn, container.behaviour.errors_percent) {
+    let code = if fails(turn, container.behaviour().errors_percent) {
         StatusCode::INTERNAL_SERVER_ERROR
     } else {
         StatusCode::OK
@@ -134,6 +142,7 @@ fn fails(turn: u64, percent: u64) -> bool {
     turn.wrapping_mul(percent) % 100 + percent > 99
 }
 
+/// What the program counts itself, and what the proxy beside it would count.
 async fn metrics(State(server): State<Arc<Server>>) -> String {
     let mut labels = String::new();
     for (name, value) in &server.container.labels {
@@ -141,10 +150,19 @@ async fn metrics(State(server): State<Arc<Server>>) -> String {
     }
     let mut text = String::from("# TYPE http_requests_total counter\n");
     let answers = lock(&server.answers).clone();
+    let count = |code: u16| answers.get(&code).copied().unwrap_or_default();
     // Both series exist from the start: a rate over a counter that appears with its first error misses that error.
     for code in [200, 500] {
-        let count = answers.get(&code).copied().unwrap_or_default();
-        let _ = writeln!(text, "http_requests_total{{{labels}code=\"{code}\"}} {count}");
+        let _ = writeln!(text, "http_requests_total{{{labels}code=\"{code}\"}} {}", count(code));
+    }
+    if server.container.behaviour().is_scraped {
+        let app = server.container.labels.get("app").map(String::as_str).unwrap_or_default();
+        let whose = format!("{labels}reporter=\"destination\",destination_service_name=\"{app}\"");
+        text.push_str("# TYPE istio_requests_total counter\n");
+        for code in [200, 500] {
+            let _ =
+                writeln!(text, "istio_requests_total{{{whose},response_code=\"{code}\"}} {}", count(code));
+        }
     }
     text
 }

@@ -9,14 +9,25 @@ pub(crate) const INSIDE: &str = "SERIN_LAB_INSIDE";
 /// Keeps the lab's folder (logs, audit log, repositories) after a run that passed; one that failed always keeps it.
 const KEEP: &str = "SERIN_LAB_KEEP";
 
+/// Set beside [`INSIDE`]: which lane this process plays.
+pub(crate) const LANE: &str = "SERIN_LAB_LANE";
+/// A pilot-discovery that configures Envoy in place of the lab's stand-in.
+const ISTIOD: &str = "SERIN_LAB_ISTIOD";
+/// How many lanes are played side by side. Each takes about 0.8 GB.
+const LANES: &str = "SERIN_LAB_LANES";
+
 /// Plays the bad story once without each single right of `deploy/` that holds this text (`patch`, `leases`), or without each at all
 /// when it is `all`: a quarter of an hour or so.
 const EVERY_RIGHT: &str = "SERIN_LAB_EVERY_RIGHT";
 
 /// The settings of one run.
 pub(crate) struct Settings {
-    /// True in the process that the namespace was made for.
-    pub(crate) inside: bool,
+    /// The lane that is played; none in the process that starts the others.
+    pub(crate) lane: Option<String>,
+    /// How many lanes are played side by side.
+    pub(crate) lanes: usize,
+    /// The real istiod, where there is one.
+    pub(crate) istiod: Option<PathBuf>,
     /// Folder of the control plane's programs; empty until it is known.
     pub(crate) programs: PathBuf,
     /// Only journeys whose name holds one of these; all when empty.
@@ -33,12 +44,18 @@ pub(crate) struct Settings {
 /// Reads the arguments and the environment. Flags of cargo's own test runner are ignored.
 ///
 /// # Errors
-/// None today; the signature leaves room for a flag that can be wrong.
+/// When a variable does not hold what it should.
 #[expect(clippy::disallowed_methods, reason = "the lab's configuration enters here and nowhere else")]
 pub(crate) fn read() -> Fallible<Settings> {
     let programs = env::var(INSIDE).ok().map(PathBuf::from);
+    let lanes = match env::var(LANES) {
+        Ok(text) => text.parse().map_err(|_| format!("{LANES}: {text:?} is not a number"))?,
+        Err(_) => 4,
+    };
     Ok(Settings {
-        inside: programs.is_some(),
+        lane: env::var(LANE).ok(),
+        lanes: lanes.max(1),
+        istiod: env::var(ISTIOD).ok().filter(|path| !path.is_empty()).map(PathBuf::from),
         programs: programs.unwrap_or_default(),
         only: env::args().skip(1).filter(|word| !word.starts_with('-')).collect(),
         keep: env::var(KEEP).is_ok(),

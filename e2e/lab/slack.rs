@@ -27,10 +27,18 @@ const LISTEN: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 77, 0, 5), 8080);
 /// The only channel, and its id.
 const CHANNEL: (&str, &str) = ("releases", "C0LAB00001");
 
+/// A message as people see it, and what it said before.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Posted {
+    pub(crate) now: Value,
+    /// Its texts before each edit, oldest first.
+    pub(crate) earlier: Vec<String>,
+}
+
 /// The messages, each as it was posted and edited since.
 #[derive(Default)]
 struct Channel {
-    messages: Vec<Value>,
+    messages: Vec<Posted>,
     /// Where a person can read them after the run.
     file: PathBuf,
 }
@@ -65,9 +73,9 @@ impl Slack {
     }
 
     /// The messages whose text or metadata holds `word`, oldest first.
-    pub(crate) fn about(&self, word: &str) -> Vec<Value> {
+    pub(crate) fn about(&self, word: &str) -> Vec<Posted> {
         let channel = lock(&self.channel);
-        channel.messages.iter().filter(|message| message.to_string().contains(word)).cloned().collect()
+        channel.messages.iter().filter(|message| message.now.to_string().contains(word)).cloned().collect()
     }
 }
 
@@ -75,7 +83,12 @@ impl Channel {
     /// Keeps what was changed where a person can read it.
     fn keep(&self) {
         // Only for a person's eyes: the journeys ask this value itself.
-        let _ = std::fs::write(&self.file, format!("{:#}\n", Value::from(self.messages.clone())));
+        let all: Vec<Value> = self
+            .messages
+            .iter()
+            .map(|one| json!({"message": one.now, "earlierTexts": one.earlier}))
+            .collect();
+        let _ = std::fs::write(&self.file, format!("{:#}\n", Value::from(all)));
     }
 }
 
@@ -124,7 +137,7 @@ async fn posted(State(shared): State<Shared>, headers: HeaderMap, text: String) 
     }
     content(&message)?;
     let mut channel = lock(&shared);
-    channel.messages.push(message);
+    channel.messages.push(Posted { now: message, earlier: vec![] });
     channel.keep();
     Ok(Json(json!({"ok": true, "channel": CHANNEL.1, "ts": stamp(channel.messages.len() - 1)})))
 }
@@ -141,8 +154,10 @@ async fn edited(State(shared): State<Shared>, headers: HeaderMap, text: String) 
     let found = numbered.find(|(index, _)| stamp(*index) == field(&edit, "ts"));
     let (index, message) = found.ok_or_else(|| refused("message_not_found"))?;
     // What an edit does not name stays, as in Slack: the metadata of the post.
+    let said = field(&message.now, "text").to_owned();
+    message.earlier.push(said);
     for (name, value) in edit.as_object().into_iter().flatten() {
-        message[name] = value.clone();
+        message.now[name] = value.clone();
     }
     channel.keep();
     Ok(Json(json!({"ok": true, "channel": CHANNEL.1, "ts": stamp(index)})))
@@ -157,7 +172,7 @@ async fn history(State(shared): State<Shared>, headers: HeaderMap, Query(query):
     let newest = channel.messages.iter().enumerate().rev();
     let messages: Vec<Value> = newest
         .map(|(index, message)| {
-            let mut shown = message.clone();
+            let mut shown = message.now.clone();
             shown["ts"] = stamp(index).into();
             if field(&query, "include_all_metadata") != "true" {
                 shown.as_object_mut().map(|fields| fields.remove("metadata"));

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use k8s_openapi::api::{authentication::v1::TokenRequest, core::v1::Namespace, core::v1::ServiceAccount};
 use kube::{
     Api, Client, ResourceExt,
@@ -20,13 +21,13 @@ use crate::{
     apply::{Applier, documents},
     audit::Right,
     control_plane::{self, ControlPlane},
+    git,
     images::Images,
     journeys::create_definitions,
     load::{Load, Way},
-    mesh::Mesh,
+    mesh::{Mesh, istiod},
     metrics::Prometheus,
     node::Node,
-    report,
     settings::Settings,
     slack::Slack,
     wait,
@@ -34,6 +35,21 @@ use crate::{
 
 /// The namespace that `deploy/` installs serin into.
 pub(crate) const SYSTEM: &str = "serin-system";
+
+/// Which object is meant.
+pub(crate) struct Of<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) name: &'a str,
+}
+
+/// How a process proves who it is.
+pub(crate) struct Account {
+    pub(crate) kubeconfig: PathBuf,
+    /// What the audit log calls the token.
+    pub(crate) credential: String,
+}
 
 /// The running parts, and where they write.
 pub(crate) struct Stack {
@@ -45,6 +61,7 @@ pub(crate) struct Stack {
     pub(crate) images: Arc<Images>,
     pub(crate) mesh: Mesh,
     pub(crate) slack: Slack,
+    pub(crate) git: git::Server,
     /// The API server's warnings when serin's definitions were created.
     pub(crate) said: Vec<String>,
     /// Kind and name of a role, and the right that is left out of it wherever it is applied.
@@ -59,7 +76,6 @@ impl Stack {
     /// When a part does not come up or the API server refuses a manifest.
     pub(crate) async fn start(settings: Settings) -> Fallible<Self> {
         let folder = tempfile::Builder::new().prefix("serin-lab-").tempdir()?.keep();
-        report::line(&format!("lab: logs in {}", folder.display()));
         let (control_plane, prometheus) =
             tokio::try_join!(ControlPlane::start(&settings.programs, &folder), Prometheus::start(&folder))?;
         let admin = control_plane.admin.clone();
@@ -69,10 +85,12 @@ impl Stack {
         for file in identity(&settings.root)? {
             kubectl.file(&file, SYSTEM).await?;
         }
+        kubectl.one(&istiod::gateway(), SYSTEM).await?;
         let images = Arc::new(Images::default());
         let node = Node::start(admin, images.clone()).await?;
-        let mesh = Mesh::start(&settings.programs, &folder, control_plane.admin.clone()).await?;
+        let mesh = Mesh::start(&settings, &folder, control_plane.admin.clone()).await?;
         let slack = Slack::start(folder.join("slack.json")).await?;
+        let git = git::Server::start(&folder).await?;
         Ok(Self {
             settings,
             folder,
@@ -81,6 +99,7 @@ impl Stack {
             images,
             mesh,
             slack,
+            git,
             said,
             withheld: Mutex::default(),
             _node: node,
@@ -121,6 +140,16 @@ impl Stack {
     pub(crate) async fn remove_leases(&self) -> Fallible {
         let leases = self.api(SYSTEM, "coordination.k8s.io/v1", "Lease");
         leases.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+        Ok(())
+    }
+
+    /// Takes a namespace away and does not wait for it.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub(crate) async fn drop_namespace(&self, name: &str) -> Fallible {
+        let namespaces: Api<Namespace> = Api::all(self.admin());
+        namespaces.delete(name, &DeleteParams::default()).await?;
         Ok(())
     }
 
@@ -167,6 +196,21 @@ impl Stack {
         Ok(serde_json::to_value(api.get(name).await?)?)
     }
 
+    /// Patches an object or its status as `manager`, by a merge patch.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub(crate) async fn merge(&self, of: &Of<'_>, manager: &str, is_status: bool, patch: &Value) -> Fallible {
+        let api = self.api(of.namespace, of.version, of.kind);
+        let params = PatchParams { field_manager: Some(manager.into()), ..PatchParams::default() };
+        if is_status {
+            api.patch_status(of.name, &params, &Patch::Merge(patch)).await?;
+        } else {
+            api.patch(of.name, &params, &Patch::Merge(patch)).await?;
+        }
+        Ok(())
+    }
+
     /// All objects of a kind in a namespace, by name.
     ///
     /// # Errors
@@ -181,17 +225,18 @@ impl Stack {
         Api::namespaced_with(self.admin(), namespace, &resource(version, kind))
     }
 
-    /// A kubeconfig with a token of one of the ServiceAccounts of `deploy/`, and nothing else.
+    /// A kubeconfig, under `name`, with a new token of one of the ServiceAccounts of `deploy/`, and nothing else.
     ///
     /// # Errors
     /// When there is no such account.
-    pub(crate) async fn account(&self, account: &str) -> Fallible<PathBuf> {
+    pub(crate) async fn account(&self, account: &str, name: &str) -> Fallible<Account> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin(), SYSTEM);
         let wanted: TokenRequest =
             serde_json::from_value(json!({"spec": {"audiences": [], "expirationSeconds": 3600}}))?;
         let answer = accounts.create_token_request(account, &PostParams::default(), &wanted).await?;
         let token = answer.status.and_then(|status| status.token).ok_or("a token request without a token")?;
-        self.control_plane.kubeconfig(account, &token)
+        let kubeconfig = self.control_plane.kubeconfig(name, &token)?;
+        Ok(Account { kubeconfig, credential: credential(&token)? })
     }
 
     /// As [`Stack::account`], as a client.
@@ -199,7 +244,7 @@ impl Stack {
     /// # Errors
     /// As there.
     pub(crate) async fn client_of(&self, account: &str) -> Fallible<Client> {
-        control_plane::client(&self.account(account).await?).await
+        control_plane::client(&self.account(account, &format!("as-{account}")).await?.kubeconfig).await
     }
 
     /// Fails when a part has ended.
@@ -209,11 +254,21 @@ impl Stack {
     pub(crate) fn alive(&mut self) -> Fallible {
         self.control_plane.alive()?;
         self.mesh.alive()?;
+        self.git.alive()?;
         self.prometheus.alive()
     }
 }
 
-fn resource(version: &str, kind: &str) -> ApiResource {
+/// What the audit log calls a token: its `jti`.
+fn credential(token: &str) -> Fallible<String> {
+    let claims = token.split('.').nth(1).ok_or("a token without claims")?;
+    let claims: Value = serde_json::from_slice(&base64::Engine::decode(&URL_SAFE_NO_PAD, claims)?)?;
+    let id = claims.get("jti").and_then(Value::as_str).ok_or("a token without an identity")?;
+    Ok(format!("JTI={id}"))
+}
+
+/// How the API server is asked for a kind.
+pub(crate) fn resource(version: &str, kind: &str) -> ApiResource {
     let (group, version) = version.split_once('/').unwrap_or(("", version));
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }

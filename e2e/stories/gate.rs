@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::play::Moment;
 
-/// What each transfer came to, in order: `fetch`, `push` or the answer of one that failed.
+/// What each transfer came to, in order: `fetch`, `push` or how it failed.
 pub(crate) type Transfers = Arc<Mutex<Vec<String>>>;
 
 /// A program that does what serin's `git-transfer` does, and asks before and after.
@@ -87,6 +87,9 @@ fn name(answer: &str) -> String {
         "push".to_owned()
     } else if value["fetched"].is_object() {
         "fetch".to_owned()
+    } else if let Some(kind) = value["failed"].as_object().and_then(|failed| failed.keys().next()) {
+        // Without the rest of the answer: it names a folder that is another one in each play.
+        format!("that fails: {kind}")
     } else {
         answer.to_owned()
     }

@@ -8,14 +8,19 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use serde_json::{Value, json};
 
-use super::story::{self, Shed};
+use serin::sim::play::scenario::Scenario;
+
+use super::{
+    scene::{Scene, Twist},
+    story,
+};
 use crate::{
     Fallible,
     apply::{Applier, documents},
     audit::{Asked, Audit, Right},
     images::lock,
     report,
-    roles::Serin,
+    roles::{Serin, Setup},
     stack::{self, Stack},
 };
 
@@ -106,12 +111,17 @@ async fn without(stack: &Stack, grant: &Grant, namespace: &str) -> Fallible<Fall
     stack.remove_leases().await?;
     let audit = Audit::from_now(&stack.control_plane.audit_log())?;
     let is_second_look = (&*grant.right.verb, &*grant.right.resource) == ("get", "virtualservices");
-    let shed = if is_second_look { Shed::Unmarked } else { Shed::Marked };
-    let outcome = match Serin::start(stack).await {
+    let twist = if is_second_look { Twist::NoMarks } else { Twist::None };
+    let outcome = match Serin::start(stack, Setup::default()).await {
         Ok(mut serin) => {
-            let outcome = story::bad_metric_in(stack, &mut serin, namespace, shed).await;
+            let outcome = story::play(
+                stack,
+                &mut serin,
+                Scene { scenario: Scenario::BadMetric, namespace: namespace.into(), twist },
+            )
+            .await;
             // Without a right it may not end as it should.
-            serin.kill().await?;
+            serin.kill_all().await?;
             outcome
         }
         // A role that never says it is up has failed too; what it was refused tells why.

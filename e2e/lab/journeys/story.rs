@@ -1,96 +1,139 @@
-//! The story of the README, in its endings. Each journey plays it and hands it to the judge.
+//! The story of the README, in its endings. Each journey plays one and hands it to the judge that `serin demo` is judged by, too.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
-use serde_json::Value;
-use serin::clock::Clock;
+use serin::{
+    clock::Clock,
+    sim::play::{
+        judge::{judge, leaderless},
+        scenario::Scenario,
+    },
+};
 
 use super::{
-    judge::{self, same},
-    shop::{NEW, OLD, ROLLOUT_FILE, Shop},
+    case,
+    churn::Churn,
+    judge as own, plot,
+    scene::{NEW, OLD, ROLLOUT_FILE, Scene, Twist},
+    served,
+    shop::Shop,
 };
-use crate::{Fallible, apply::Applier, images::Behaviour, roles::Serin, stack::Stack};
+use crate::{
+    Fallible,
+    apply::Applier,
+    report,
+    roles::{Serin, Setup},
+    stack::Stack,
+};
 
-/// How the shed reaches the API server.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Shed {
-    /// At once, with the mark.
-    Marked,
-    /// The server refuses it with the mark, also when it is made anew from the live object.
-    Unmarked,
+/// Plays a story with a serin of its own, which ends well and gives its Leases back.
+///
+/// # Errors
+/// What was found wrong.
+pub(super) async fn alone(stack: &Stack, scenario: Scenario, twist: Twist) -> Fallible {
+    let replicas = if scenario.has_standby() { 2 } else { 1 };
+    let setup = match twist {
+        // istiod holds a push back for ten seconds at the most.
+        Twist::Churn => Setup { replicas, traffic_delay: Duration::from_secs(10) },
+        Twist::None | Twist::NoMarks => Setup { replicas, ..Setup::default() },
+    };
+    // A journey that failed may have left Leases of processes that were killed.
+    stack.remove_leases().await?;
+    let mut serin = Serin::start(stack, setup).await?;
+    let namespace = format!("shop-{scenario}");
+    play(stack, &mut serin, Scene { scenario, namespace: namespace.clone(), twist }).await?;
+    serin.stop(stack).await?;
+    stack.drop_namespace(&namespace).await
 }
 
-/// v1.2.0 behaves: it becomes stable, step by step, and nobody touches Git.
-pub(crate) async fn good(stack: &Stack, serin: &mut Serin) -> Fallible {
-    let mut shop = Shop::open(stack, serin, "shop-good", Behaviour::GOOD).await?;
-    let (commits, service) = (shop.repository.log()?.len(), judge::virtual_service(&shop).await?);
-    shop.release()?;
-    shop.healthy_on(NEW).await?;
-    let settled = Clock::Wall.now() + judge::SERVED;
-    shop.scaled_down(OLD).await?;
-    shop.linger(Duration::from_secs(2)).await;
-
-    let weights: Vec<u64> = shop.canary_weights().into_iter().map(|(_, weight)| weight).collect();
-    same("the canary's weights", &weights, &vec![0, 10, 20, 50, 100, 0])?;
-    judge::only(&shop.load.answers(settled), NEW)?;
-    judge::nothing_lost(&shop.load.answers(shop.opened))?;
-    same("commits after the release", &(shop.repository.log()?.len() - commits), &1)?;
-    same("commits of the bot", &judge::by_bot(&shop)?.len(), &0)?;
-    same("SelfHeals", &shop.objects("serin.dev/v1alpha1", "SelfHeal").await?.len(), &0)?;
-    same("messages", &stack.slack.about(&shop.namespace), &vec![])?;
-    let runs = shop.objects("argoproj.io/v1alpha1", "AnalysisRun").await?;
-    let phases: BTreeSet<&str> =
-        runs.iter().filter_map(|run| run.pointer("/status/phase")?.as_str()).collect();
-    same("phases of the analysis runs", &phases, &BTreeSet::from(["Successful"]))?;
-    judge::kept_the_virtual_service(&shop, &service).await?;
-    shop.no_refusal()
-}
-
-/// v1.2.0 fails eight of a hundred requests: traffic is back on stable before anything else happens, and Git says v1.1.0 again.
-pub(crate) async fn bad_metric(stack: &Stack, serin: &mut Serin) -> Fallible {
-    bad_metric_in(stack, serin, "shop-bad", Shed::Marked).await
-}
-
-/// As [`bad_metric`], where a rule of the platform forbids serin's mark: the traffic goes back all the same.
-pub(crate) async fn mark_refused(stack: &Stack, serin: &mut Serin) -> Fallible {
-    bad_metric_in(stack, serin, "shop-strict", Shed::Unmarked).await
-}
-
-/// Either of the two, in a namespace of the caller's choice.
-pub(super) async fn bad_metric_in(stack: &Stack, serin: &mut Serin, namespace: &str, shed: Shed) -> Fallible {
-    let shop = Shop::open(stack, serin, namespace, Behaviour::failing(8)).await?;
-    if shed == Shed::Unmarked {
-        let rule = include_str!("../story/no-marks.yaml").replace("NAMESPACE", namespace);
-        Applier::new(stack.admin(), "kubectl").apply(&rule, namespace).await?;
-    }
-    rolled_back(shop, shed).await
-}
-
-async fn rolled_back(mut shop: Shop<'_>, shed: Shed) -> Fallible {
+/// Plays a story in a shop of its own and judges it.
+///
+/// # Errors
+/// What was found wrong.
+pub(super) async fn play(stack: &Stack, serin: &mut Serin, scene: Scene) -> Fallible {
+    let twist = scene.twist;
+    let mut shop = Shop::open(stack, serin, scene).await?;
     let original = shop.repository.file(&shop.repository.tip()?, ROLLOUT_FILE)?;
-    let service = judge::virtual_service(&shop).await?;
-    let release = shop.release()?;
-    let (stack, namespace) = (shop.stack, shop.namespace.clone());
-    shop.until("the SelfHeal to be Synced", async || {
-        let heals = stack.objects(&namespace, "serin.dev/v1alpha1", "SelfHeal").await?;
-        let phase = |heal: &Value| heal.pointer("/status/phase") == Some(&"Synced".into());
-        if heals.iter().any(phase) { Ok(()) } else { Err(serde_json::to_string(&heals)?.into()) }
-    })
-    .await?;
-    shop.healthy_on(OLD).await?;
-    let settled = Clock::Wall.now() + judge::SERVED;
-    shop.scaled_down(NEW).await?;
-    // Long enough for a new canary to show itself.
-    shop.linger(Duration::from_secs(4)).await;
-
-    judge::traffic_went_back(&shop)?;
-    judge::order_of_requests(&shop, shed).await?;
-    judge::only(&shop.load.answers(settled), OLD)?;
-    judge::nothing_lost(&shop.load.answers(shop.opened))?;
-    let commit = judge::one_line_revert(&shop, &original, &release)?;
-    judge::evidence(&shop, &commit).await?;
-    judge::one_message(&shop, &commit).await?;
-    same("what the engine applied last", &shop.engine.applied().last().cloned(), &Some(commit.id))?;
-    judge::kept_the_virtual_service(&shop, &service).await?;
+    let before = own::virtual_service(&shop).await?;
+    if twist == Twist::NoMarks {
+        let rule = include_str!("../story/no-marks.yaml").replace("NAMESPACE", &shop.namespace);
+        Applier::new(stack.admin(), "kubectl").apply(&rule, &shop.namespace).await?;
+    }
+    let churn = if twist == Twist::Churn { Some(Churn::start(stack).await?) } else { None };
+    stack.mesh.held();
+    let played = plot::play(&mut shop).await;
+    if churn.is_some() {
+        report_held(&stack.mesh.held());
+    }
+    drop(churn);
+    shop.report_waits();
+    played?;
+    judged(&shop, &original).await?;
+    // Nothing was left behind in the VirtualService and nothing taken away, but who set which weight.
+    own::same("the VirtualService", &own::virtual_service(&shop).await?, &before)?;
     shop.no_refusal()
+}
+
+/// Prints how long the mesh's pushes were held back.
+fn report_held(held: &[Duration]) {
+    let longest = held.iter().max().copied().unwrap_or_default();
+    let mean = held.iter().sum::<Duration>() / u32::try_from(held.len().max(1)).unwrap_or(1);
+    report::line(&format!(
+        "lab:   churn: {} pushes, each held back {} ms on average and {} ms at the most",
+        held.len(),
+        mean.as_millis(),
+        longest.as_millis()
+    ));
+}
+
+async fn judged(shop: &Shop<'_>, original: &str) -> Fallible {
+    let scenario = shop.scene.scenario;
+    let mut case = case::case(shop).await?;
+    if shop.scene.twist == Twist::NoMarks {
+        // What the server refused did not happen; how it was refused is looked at below.
+        case.entries.retain(|entry| entry.asked().is_none_or(|asked| asked.status != 422));
+    }
+    let served = served::check(shop);
+    let wrong = judge(&case, scenario);
+    if !wrong.is_empty() {
+        keep(shop, &case)?;
+        return Err(wrong.join("\n").into());
+    }
+    served?;
+    if let Some((from, to)) = leaderless(&case) {
+        report::line(&format!(
+            "lab:   {} ms from the kill to the other replica's first write",
+            to.duration_since(from).as_millis()
+        ));
+    }
+    if !matches!(scenario, Scenario::Good | Scenario::NoData | Scenario::PrometheusDown) {
+        own::traffic_went_back(shop)?;
+    }
+    if scenario == Scenario::BadMetric {
+        served::report_shed(shop, own::decided(&case)?)?;
+        own::order_of_requests(shop, &case)?;
+        own::evidence(shop, &case, original)?;
+        let commit = case.commits.first().map(|commit| commit.id.clone());
+        own::same("what the engine applied last", &shop.engine.applied().last().cloned(), &commit)?;
+    }
+    let settled = Clock::Wall.now() - served::SERVED;
+    let stays = match scenario {
+        Scenario::BadMetric
+        | Scenario::BadPods
+        | Scenario::GitDown
+        | Scenario::TakeoverByRestart
+        | Scenario::UserAbort => OLD,
+        Scenario::Good | Scenario::NoData | Scenario::PrometheusDown => NEW,
+        Scenario::FixedFirst | Scenario::Contested | Scenario::Superseded => super::scene::FIXED,
+    };
+    own::only(&shop.load.answers(settled), stays)
+}
+
+/// Keeps what the judge saw where a person can read it.
+fn keep(shop: &Shop<'_>, case: &serin::sim::play::judge::Case) -> Fallible {
+    let path = shop.stack.folder.join(format!("{}.timeline.json", shop.namespace));
+    let timeline = serin::sim::play::timeline::print(&case.entries);
+    std::fs::write(&path, format!("{timeline:#}\n"))?;
+    report::line(&format!("lab:   what the judge saw is in {}", path.display()));
+    Ok(())
 }

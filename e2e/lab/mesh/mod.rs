@@ -1,4 +1,5 @@
-//! The data plane: one real Envoy, and the stand-in for istiod that configures it from VirtualServices and EndpointSlices.
+//! The data plane: one real Envoy, and what configures it: a real istiod where one is at hand, otherwise a stand-in that goes by
+//! VirtualServices and EndpointSlices.
 //!
 //! The stand-in does as a real istiod was measured to do. A change is pushed once nothing else has changed for 100 ms; a steady churn of
 //! changes to anything holds a push back, for 10 s at the most. What Envoy was told last stays in force until the next push.
@@ -12,10 +13,11 @@ use std::{
 };
 
 use futures::StreamExt;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use jiff::Timestamp;
+use k8s_openapi::api::{core::v1::Namespace, discovery::v1::EndpointSlice};
 use kube::{
     Api, Client, ResourceExt,
-    api::{ApiResource, DynamicObject},
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
     core::GroupVersionKind,
     runtime::{WatchStreamExt, watcher},
 };
@@ -24,8 +26,9 @@ use serin::clock::{Clock, instant};
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{Fallible, images::lock, process::Process, report, wait};
+use crate::{Fallible, images::lock, process::Process, report, settings::Settings, wait};
 
+pub(crate) mod istiod;
 mod translate;
 
 /// Where Envoy takes requests, in the namespace. A shop is told by the Host header.
@@ -49,56 +52,119 @@ struct Inner {
     folder: PathBuf,
     world: Mutex<World>,
     changed: Notify,
+    /// How long each push was held back.
+    held: Mutex<Vec<Duration>>,
 }
 
 /// The running mesh. Ends with this value.
 pub(crate) struct Mesh {
     envoy: Process,
+    /// The real one, where there is one.
+    istiod: Option<Process>,
+    stand_in: Option<Arc<Inner>>,
+    /// Ends the stand-in.
     _stop: DropGuard,
 }
 
 impl Mesh {
-    /// Starts Envoy (`programs/envoy`) and the stand-in; both write to `folder`.
+    /// Starts Envoy (`programs/envoy`) and what configures it: the stand-in, or the real istiod of the settings. Both write to `folder`.
     ///
     /// # Errors
-    /// With the end of Envoy's log when it does not come up.
-    pub(crate) async fn start(programs: &Path, folder: &Path, client: Client) -> Fallible<Self> {
-        let inner =
-            Arc::new(Inner { folder: folder.into(), world: Mutex::default(), changed: Notify::new() });
-        inner.push()?;
-        std::fs::write(folder.join("envoy.json"), serde_json::to_vec_pretty(&translate::bootstrap(folder))?)?;
-        let arguments =
-            ["-c", "envoy.json", "--log-level", "warning", "--base-id", "0", "--concurrency", "1"];
-        let arguments = arguments.map(str::to_owned);
-        let mut envoy = Process::start(folder, "envoy", &programs.join("envoy"), &arguments)?;
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
-        let ready = format!("http://{TELEMETRY}/ready");
-        wait::while_alive(
-            "Envoy",
-            Duration::from_secs(20),
-            || envoy.alive(),
-            async || Ok(http.get(&ready).send().await?.error_for_status().map(|_| ())?),
-        )
-        .await?;
+    /// With the end of the log of the program that does not come up.
+    pub(crate) async fn start(settings: &Settings, folder: &Path, client: Client) -> Fallible<Self> {
         let stop = CancellationToken::new();
-        let tasks: [futures::future::BoxFuture<'static, ()>; 3] = [
-            Box::pin(inner.clone().follow_services(client.clone())),
-            Box::pin(inner.clone().follow_slices(client)),
-            Box::pin(inner.serve()),
-        ];
-        for task in tasks {
-            tokio::spawn(stop.clone().run_until_cancelled_owned(task));
-        }
-        Ok(Self { envoy, _stop: stop.drop_guard() })
+        let (bootstrap, istiod) = match &settings.istiod {
+            Some(program) => (istiod::bootstrap(), Some(real(program, folder, &client).await?)),
+            None => (translate::bootstrap(folder), None),
+        };
+        let stand_in = if istiod.is_none() { Some(stand_in(folder, client, &stop)?) } else { None };
+        std::fs::write(folder.join("envoy.json"), serde_json::to_vec_pretty(&bootstrap)?)?;
+        let arguments =
+            "-c envoy.json --log-level warning --base-id 0 --concurrency 1 --file-flush-interval-msec 200";
+        let arguments: Vec<String> = arguments.split(' ').map(str::to_owned).collect();
+        let mut envoy = Process::start(folder, "envoy", &settings.programs.join("envoy"), &arguments)?;
+        let ready = format!("http://{TELEMETRY}/ready");
+        is_up("Envoy", &mut envoy, &ready).await?;
+        Ok(Self { envoy, istiod, stand_in, _stop: stop.drop_guard() })
     }
 
-    /// Fails when Envoy has ended.
+    /// What configures Envoy.
+    pub(crate) fn what(&self) -> &'static str {
+        if self.istiod.is_some() { "a real istiod" } else { "the mesh stand-in" }
+    }
+
+    /// How long the stand-in held each push back since it was asked last. Nothing where a real istiod does it.
+    pub(crate) fn held(&self) -> Vec<Duration> {
+        self.stand_in.as_ref().map(|inner| std::mem::take(&mut *lock(&inner.held))).unwrap_or_default()
+    }
+
+    /// Fails when Envoy or istiod has ended.
     ///
     /// # Errors
     /// With the end of its log.
     pub(crate) fn alive(&mut self) -> Fallible {
+        self.istiod.as_mut().map_or(Ok(()), Process::alive)?;
         self.envoy.alive()
     }
+}
+
+/// Starts what stands in for istiod, until `stop`.
+fn stand_in(folder: &Path, client: Client, stop: &CancellationToken) -> Fallible<Arc<Inner>> {
+    let inner = Arc::new(Inner {
+        folder: folder.into(),
+        world: Mutex::default(),
+        changed: Notify::new(),
+        held: Mutex::default(),
+    });
+    inner.push()?;
+    let tasks: [futures::future::BoxFuture<'static, ()>; 3] = [
+        Box::pin(inner.clone().follow_services(client.clone())),
+        Box::pin(inner.clone().follow_slices(client)),
+        Box::pin(inner.clone().serve()),
+    ];
+    for task in tasks {
+        tokio::spawn(stop.clone().run_until_cancelled_owned(task));
+    }
+    Ok(inner)
+}
+
+/// Starts the real istiod.
+async fn real(program: &Path, folder: &Path, client: &Client) -> Fallible<Process> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let own =
+        serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": istiod::NAMESPACE}});
+    namespaces.patch(istiod::NAMESPACE, &PatchParams::apply("lab"), &Patch::Apply(&own)).await?;
+    let mut process = istiod::start(program, folder)?;
+    is_up("istiod", &mut process, istiod::READY).await?;
+    Ok(process)
+}
+
+async fn is_up(what: &str, process: &mut Process, ready: &str) -> Fallible {
+    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+    wait::while_alive(
+        what,
+        Duration::from_secs(30),
+        || process.alive(),
+        async || Ok(http.get(ready).send().await?.error_for_status().map(|_| ())?),
+    )
+    .await
+}
+
+/// The 5xx that Envoy gave itself to users of `host` since `since`, by its own word for why (its response flags), from its access log.
+///
+/// # Errors
+/// When the log cannot be read.
+pub(crate) fn lost(folder: &Path, host: &str, since: Timestamp) -> Fallible<BTreeMap<String, usize>> {
+    let mut counts = BTreeMap::new();
+    for line in std::fs::read_to_string(folder.join(translate::ACCESS_LOG))?.lines() {
+        let [at, authority, code, flags, ..] = line.split(' ').collect::<Vec<_>>()[..] else { continue };
+        // An answer of a pod has no flags, whatever its code.
+        let is_own = flags != "-" && code.parse::<u16>()? >= 500;
+        if is_own && authority == host && at.parse::<Timestamp>()? >= since {
+            *counts.entry(flags.to_owned()).or_default() += 1;
+        }
+    }
+    Ok(counts)
 }
 
 impl Inner {
@@ -114,6 +180,7 @@ impl Inner {
                     break;
                 }
             }
+            lock(&self.held).push(first.elapsed());
             if let Err(error) = self.push() {
                 report::line(&format!("lab: mesh: {error}"));
             }

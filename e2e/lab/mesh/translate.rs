@@ -6,6 +6,13 @@ use serde_json::{Value, json};
 
 use super::{GATEWAY, TELEMETRY};
 
+/// Where Envoy writes what it answered.
+pub(super) const ACCESS_LOG: &str = "envoy-access.log";
+
+/// In which form.
+pub(super) const ACCESS_FORMAT: &str =
+    "%START_TIME% %REQ(:AUTHORITY)% %RESPONSE_CODE% %RESPONSE_FLAGS% %UPSTREAM_CLUSTER% %UPSTREAM_HOST%\n";
+
 /// The resources of one push.
 pub(super) struct Config {
     pub(super) clusters: Vec<Value>,
@@ -52,14 +59,12 @@ pub(super) fn config<'a>(
 
 /// The Envoy that reads `folder`.
 pub(super) fn bootstrap(folder: &Path) -> Value {
-    let (gateway, port) = GATEWAY.trim_start_matches("http://").split_once(':').unwrap_or_default();
-    let (admin, admin_port) = TELEMETRY.split_once(':').unwrap_or_default();
-    let number = |port: &str| port.parse::<u16>().unwrap_or_default();
+    let (gateway, port) = split(GATEWAY);
+    let (admin, admin_port) = split(TELEMETRY);
     let log = json!({"name": "file", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
-        "path": folder.join("envoy-access.log"),
-        "log_format": {"text_format_source": {"inline_string":
-            "%START_TIME% %REQ(:AUTHORITY)% %RESPONSE_CODE% %RESPONSE_FLAGS% %UPSTREAM_CLUSTER% %UPSTREAM_HOST%\n"}}}});
+        "path": folder.join(ACCESS_LOG),
+        "log_format": {"text_format_source": {"inline_string": ACCESS_FORMAT}}}});
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "gateway",
@@ -70,9 +75,9 @@ pub(super) fn bootstrap(folder: &Path) -> Value {
     });
     json!({
         "node": {"id": "gateway", "cluster": "lab"},
-        "admin": {"address": socket(admin, number(admin_port))},
+        "admin": {"address": socket(admin, admin_port)},
         "dynamic_resources": {"cds_config": file(folder, "cds.json")},
-        "static_resources": {"listeners": [{"name": "gateway", "address": socket(gateway, number(port)),
+        "static_resources": {"listeners": [{"name": "gateway", "address": socket(gateway, port),
             "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]}]},
     })
 }
@@ -82,7 +87,13 @@ fn file(folder: &Path, name: &str) -> Value {
     json!({"path_config_source": {"path": folder.join(name)}, "resource_api_version": "V3"})
 }
 
-fn socket(address: &str, port: u16) -> Value {
+/// Address and port of a URL of this file's own.
+pub(super) fn split(url: &str) -> (&str, u16) {
+    let (address, port) = url.trim_start_matches("http://").split_once(':').unwrap_or_default();
+    (address, port.parse().unwrap_or_default())
+}
+
+pub(super) fn socket(address: &str, port: u16) -> Value {
     json!({"socket_address": {"address": address, "port_value": port}})
 }
 

@@ -22,6 +22,8 @@ pub enum What {
     Answer { metric: String, value: Option<f64>, is_good: bool },
     /// Somebody did something.
     Act { who: &'static str, what: String },
+    /// A process of serin was killed.
+    Died { actor: String },
 }
 
 /// All of them, in order.

@@ -113,6 +113,7 @@ impl Narrator {
                 lines.push(("metrics", answer(metric, *value, *is_good)))
             }
             Kind::Act { who, what } => lines.push((who, what.clone())),
+            Kind::Died { actor } => lines.push(("serin", format!("{actor} is killed"))),
             Kind::Request(asked) if asked.is_done() => lines.extend(self.request(asked)),
             Kind::Request(_) => {}
         }

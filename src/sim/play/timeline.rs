@@ -73,6 +73,10 @@ pub enum Kind {
         who: &'static str,
         what: String,
     },
+    /// A process of serin was killed. Where the request on which it died is known, that request says so itself.
+    Died {
+        actor: String,
+    },
 }
 
 impl Entry {
@@ -89,6 +93,7 @@ impl Entry {
             }
             Kind::Answer { metric, value: None, .. } => format!("prometheus answers {metric}: no data"),
             Kind::Act { who, what } => format!("{who}: {what}"),
+            Kind::Died { actor } => format!("{actor} is killed"),
         }
     }
 
@@ -96,7 +101,7 @@ impl Entry {
     pub fn asked(&self) -> Option<&Asked> {
         match &self.kind {
             Kind::Request(asked) => Some(asked),
-            Kind::Answer { .. } | Kind::Act { .. } => None,
+            Kind::Answer { .. } | Kind::Act { .. } | Kind::Died { .. } => None,
         }
     }
 }
@@ -146,6 +151,7 @@ impl Timeline {
         let kind = match aside.what {
             What::Answer { metric, value, is_good } => Kind::Answer { metric, value, is_good },
             What::Act { who, what } => Kind::Act { who, what },
+            What::Died { actor } => Kind::Died { actor },
         };
         Entry { at: aside.at, canary_weight: self.weight, kind }
     }

@@ -5,7 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::{domain::Key, sim::play::timeline::Entry};
+use crate::{
+    domain::Key,
+    sim::play::timeline::{Asked, Entry},
+};
+
+/// From the death of a controller to its next start.
+const BACK_AFTER: SignedDuration = SignedDuration::from_secs(10);
 
 /// What others can see of a story that was played. Nothing in it is what serin says of itself in logs.
 #[derive(Clone, Debug)]
@@ -22,9 +28,18 @@ pub struct Case {
     pub traffic: Traffic,
     /// How long the mesh may lag behind.
     pub data_plane_delay: SignedDuration,
+    /// How many times shorter the durations in the manifests, and with them the outages, are than in the README's story. At
+    /// least 1.
+    pub shortened: i32,
+    /// How many requests may have been on their way when Prometheus answered: on a real network its answer is read a while after
+    /// it was given, and what is under way then is not called back.
+    pub under_way: usize,
     /// What the story waited for in vain; `None` where it came to its end.
     pub stuck: Option<String>,
 }
+
+/// What nobody can do faster for certain, whatever the manifests say.
+const MACHINE: SignedDuration = SignedDuration::from_secs(10);
 
 /// Who is who.
 #[derive(Clone, Debug)]
@@ -118,6 +133,28 @@ impl Case {
             }
         }
         weights
+    }
+
+    /// How long nobody may have been there to act in this time: a controller that died is back after ten seconds.
+    pub(super) fn nobody_there(&self, from: Timestamp, to: Timestamp) -> SignedDuration {
+        let died = |asked: &Asked| {
+            asked.status == 0
+                && self.is_controller(&asked.actor)
+                && asked.at + BACK_AFTER >= from
+                && asked.at <= to
+        };
+        let deaths = self.entries.iter().filter_map(Entry::asked).filter(|asked| died(asked)).count();
+        BACK_AFTER * i32::try_from(deaths).unwrap_or(i32::MAX)
+    }
+
+    /// A duration of the README's story as this case has it.
+    pub(super) fn short(&self, time: SignedDuration) -> SignedDuration {
+        time / self.shortened.max(1)
+    }
+
+    /// As [`Case::short`] for what must not take longer: never so short that a machine which does other things, too, is at fault.
+    pub(super) fn at_most(&self, time: SignedDuration) -> SignedDuration {
+        self.short(time).max(MACHINE)
     }
 
     pub(super) fn is_controller(&self, actor: &str) -> bool {

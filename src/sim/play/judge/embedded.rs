@@ -37,6 +37,8 @@ impl Case {
                 traffic: traffic(world, cast),
                 data_plane_delay: SignedDuration::try_from(played.data_plane_delay)
                     .unwrap_or(SignedDuration::MAX),
+                shortened: 1,
+                under_way: 0,
                 stuck: played.stuck.clone(),
             }
         });

@@ -7,6 +7,8 @@ mod order;
 mod outside;
 mod rest;
 mod special;
+#[cfg(test)]
+mod tests;
 
 pub use case::{Case, Commit, Lost, Message, Names, Traffic};
 pub use special::leaderless;

@@ -65,8 +65,13 @@ pub(super) fn shed_first(case: &Case, wrong: &mut Wrong) {
                 && !["get", "list", "watch"].contains(&asked.verb.as_str())
         })
     };
-    match case.entries.iter().skip(last).find(is_write) {
-        Some(entry) if is_shed(&entry) => {}
+    let is_late = |entry: &&Entry| !is_shed(entry);
+    let is_harmless = |entry: &&Entry| !is_route(entry);
+    let writes: Vec<&Entry> = case.entries.iter().skip(last).filter(is_write).collect();
+    let under_way =
+        writes.iter().copied().take(case.under_way).take_while(is_late).take_while(is_harmless).count();
+    match writes.get(under_way) {
+        Some(entry) if is_shed(entry) => {}
         Some(other) => wrong.add(format!(
             "after the failing sample the controller first did `{}` (canary at {:?})",
             other.what(),

@@ -68,7 +68,12 @@ fn routes(case: &Case, wrong: &mut Wrong) {
 pub(super) fn traffic(case: &Case, ending: &Ending, wrong: &mut Wrong) {
     let traffic = &case.traffic;
     let total: SignedDuration = traffic.lost.iter().map(|lost| lost.lasted).sum();
-    let permitted = if ending.may_lose { CRASHES_COST } else { SignedDuration::ZERO };
+    let permitted = match (traffic.lost.first(), traffic.lost.last()) {
+        (Some(first), Some(last)) if ending.may_lose => {
+            CRASHES_COST + case.nobody_there(first.from, last.from + last.lasted)
+        }
+        _ => SignedDuration::ZERO,
+    };
     if total > permitted || (permitted.is_zero() && !traffic.lost.is_empty()) {
         wrong.0.extend(traffic.lost.iter().map(|lost| {
             let share = lost.share * 100.0;

@@ -9,7 +9,7 @@ use crate::sim::play::{
     timeline::{Asked, Entry, Kind},
 };
 
-/// Away for 30 minutes; a few are lost on noticing and on coming back.
+/// Away for 30 minutes; a few are lost on noticing and on coming back. This and the next are as long as in the README's story.
 const OUTAGE: SignedDuration = SignedDuration::from_mins(25);
 /// Metrics are asked for every minute.
 const TOLD: SignedDuration = SignedDuration::from_mins(3);
@@ -106,7 +106,7 @@ fn prometheus_down(case: &Case, wrong: &mut Wrong) {
         .map(|entry| entry.at)
         .collect();
     let gap = answers.windows(2).find_map(|pair| match pair {
-        [from, to] if to.duration_since(*from) >= OUTAGE => Some((*from, *to)),
+        [from, to] if to.duration_since(*from) >= case.short(OUTAGE) => Some((*from, *to)),
         _ => None,
     });
     let Some((from, to)) = gap else { return wrong.add("Prometheus was never away") };
@@ -121,7 +121,7 @@ fn prometheus_down(case: &Case, wrong: &mut Wrong) {
                 wrong.add(format!("the canary's weight went to {weight} at {at}, without anything measured"));
             }
             let told = held.duration_since(from);
-            if told > TOLD {
+            if told > case.at_most(TOLD) {
                 wrong.add(format!("the Rollout said MetricsUnavailable only {told:#} after the last answer"));
             }
         }
@@ -133,6 +133,9 @@ fn prometheus_down(case: &Case, wrong: &mut Wrong) {
         wrong.add("the Rollout was aborted for want of metrics");
     }
 }
+
+/// How soon a person's abort is obeyed.
+const OBEYED: SignedDuration = SignedDuration::from_secs(5);
 
 fn user_abort(case: &Case, wrong: &mut Wrong) {
     let bad = |run: &&Value| ["Failed", "Error"].iter().any(|phase| run["status"]["phase"] == *phase);
@@ -152,7 +155,7 @@ fn user_abort(case: &Case, wrong: &mut Wrong) {
         return wrong.add("nobody aborted, or the traffic stayed");
     };
     let late = gone.duration_since(aborted.at);
-    if late > SignedDuration::from_secs(5) {
+    if late > OBEYED + case.nobody_there(aborted.at, gone) {
         wrong.add(format!("the traffic went back {late:#} after the abort"));
     }
 }
@@ -163,7 +166,7 @@ fn git_down(case: &Case, wrong: &mut Wrong) {
         return wrong.add("the traffic never went back, or Git is empty");
     };
     let late = commit.at.duration_since(gone);
-    if late < OUTAGE {
+    if late < case.short(OUTAGE) {
         wrong.add(format!("the revert was committed {late:#} after the abort: Git was not away"));
     }
     let posted = requests(case).find(|asked| {
@@ -171,7 +174,7 @@ fn git_down(case: &Case, wrong: &mut Wrong) {
         ledger.any(|entry| entry["state"] == "Sent" || entry["state"] == "Final")
     });
     let waited = posted.map(|posted| posted.at.duration_since(gone));
-    if waited.is_none_or(|waited| waited > SignedDuration::from_mins(2)) {
+    if waited.is_none_or(|waited| waited > case.at_most(SignedDuration::from_mins(2))) {
         wrong.add(format!("Slack was told {waited:?} after the traffic went back"));
     }
     for message in &case.messages {
@@ -303,13 +306,20 @@ fn takeover(case: &Case, wrong: &mut Wrong) {
 
 /// From the death of a controller to the first write of another one that is not about leadership. `None` where none died.
 pub fn leaderless(case: &Case) -> Option<(Timestamp, Timestamp)> {
-    let mut ours = requests(case).filter(|asked| case.is_controller(&asked.actor));
-    let died = ours.by_ref().find(|asked| asked.status == 0)?;
+    let mut entries = case.entries.iter();
+    let (died, dead) = entries.by_ref().find_map(|entry| match &entry.kind {
+        Kind::Died { actor } => Some((entry.at, actor)),
+        Kind::Request(asked) if asked.status == 0 && case.is_controller(&asked.actor) => {
+            Some((entry.at, &asked.actor))
+        }
+        Kind::Request(_) | Kind::Answer { .. } | Kind::Act { .. } => None,
+    })?;
     let is_write = |asked: &&Asked| {
-        asked.actor != died.actor
+        case.is_controller(&asked.actor)
+            && asked.actor != *dead
             && asked.resource != "leases"
             && asked.is_done()
             && !["get", "list", "watch"].contains(&asked.verb.as_str())
     };
-    ours.find(is_write).map(|asked| (died.at, asked.at))
+    entries.filter_map(Entry::asked).find(is_write).map(|asked| (died, asked.at))
 }
