@@ -290,7 +290,7 @@ async fn counted(prometheus: &Prometheus) {
         "rollout_verdict_lag_seconds_count{name=\"rejected\"} > 0",
         "rollout_sample_to_shed_seconds_sum{name=\"rejected\"} > 10",
         "rollout_sample_to_shed_seconds_bucket{name=\"pending\",le=\"1.0\"} == 1",
-        "rollout_events_total{name=\"pending\",reason=\"RolloutUpdated\"} >= 1",
+        "rollout_events_total{name=\"pending\",reason=\"RolloutAborted\"} == 1",
         "rollout_info{name=\"rejected\",phase=\"Abort\"} == 1",
         "analysis_run_metric_phase{name=~\"rejected-.+\",metric=\"errors\",phase=\"Failed\"} == 1",
         "rollout_self_heals{phase=\"Blocked\"} == 1",
