@@ -1,15 +1,22 @@
 //! The requests of one plan, one after another. What a failure stops is decided here and nowhere else.
 
+use std::{task::Poll, time::Duration};
+
 use serde_json::Value;
 
 use super::{
+    gate::Place,
     render::{Stage, Step, without_mark},
-    send::Sender,
+    send::{LIMIT, Sender},
 };
 use crate::{
     api::http::{Body, Method, Request, Response},
     decide::plan::{Action, Attempt},
 };
+
+/// The time for a request after a shed that nobody answered: the shed is to be tried again soon, but where only the writes of one
+/// kind hang (an admission webhook of theirs is gone), the verdict can be booked meanwhile.
+const HURRY: Duration = Duration::from_secs(1);
 
 /// What the requests of one plan came to.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,10 +40,16 @@ pub enum Halt {
     NotLeader,
 }
 
-/// Who is asked and told while the requests of a plan are sent. None of them waits.
+/// Who is asked and told while the requests of a plan are sent.
 pub trait Observer: Sync {
     /// Asked before each request but the shed: whether, and why, the rest is not to be sent.
     fn halt(&self) -> Option<Halt>;
+
+    /// Told that the next request has to wait for its turn, and what was done before it.
+    fn waits(&self, done: &Executed);
+
+    /// Ends when something has happened for which a request that still waits for its turn must not be waited for.
+    fn overtaken(&self) -> impl Future<Output = ()> + Send;
 
     /// Shown the live VirtualService when the server refuses a shed. Gives the shed for what it shows; `None` where
     /// nothing needs to be lowered any more.
@@ -48,7 +61,7 @@ pub trait Observer: Sync {
 
 /// Sends `steps` in order.
 pub async fn execute(sender: &Sender, steps: &[Step], observer: &impl Observer) -> Executed {
-    let mut run = Run { sender, observer, done: Executed::default() };
+    let mut run = Run { sender, observer, limit: LIMIT, shed: None, done: Executed::default() };
     run.all(steps).await;
     run.done
 }
@@ -56,6 +69,10 @@ pub async fn execute(sender: &Sender, steps: &[Step], observer: &impl Observer) 
 struct Run<'a, O> {
     sender: &'a Sender,
     observer: &'a O,
+    /// The time for one request.
+    limit: Duration,
+    /// Whether the plan's shed was taken; `None` where it has none.
+    shed: Option<bool>,
     done: Executed,
 }
 
@@ -68,17 +85,17 @@ impl<O: Observer> Run<'_, O> {
                 return;
             }
             let ok = if step.action == Action::Shed {
-                self.shed(step).await
+                let ok = self.shed(step).await;
+                self.shed = Some(ok);
+                ok
             } else {
-                self.done.halted = self.observer.halt();
-                if self.done.halted.is_some() {
-                    return;
+                match self.other(step).await {
+                    Ok(ok) => ok,
+                    Err(halt) => {
+                        self.done.halted = Some(halt);
+                        return;
+                    }
                 }
-                let response = self.send(&step.action, &step.request).await;
-                if let Some(read) = holder(step, &response) {
-                    self.look(&read).await;
-                }
-                is_done(&response, &step.action)
             };
             if ok {
                 continue;
@@ -95,9 +112,50 @@ impl<O: Observer> Run<'_, O> {
         }
     }
 
+    /// Sends what is not a shed, once it may be sent.
+    async fn other(&mut self, step: &Step) -> Result<bool, Halt> {
+        let place = self.admitted(&step.action).await?;
+        // Time may have passed.
+        if let Some(halt) = self.observer.halt() {
+            return Err(halt);
+        }
+        let response = self.sender.send(&step.request, self.limit).await;
+        self.note(&step.action, &response);
+        if let Some(read) = holder(step, &response) {
+            self.look(&read).await;
+        }
+        drop(place);
+        Ok(is_done(&response, &step.action))
+    }
+
+    /// Waits for its turn. What follows a shed, and the measurements that the next one may depend on, go ahead of the line.
+    async fn admitted(&self, action: &Action) -> Result<Place, Halt> {
+        let turn = async {
+            match (self.shed, action) {
+                // The next attempt at the shed must not wait for this.
+                (Some(false), _) => {
+                    let place = self.sender.clock().timeout(HURRY, self.sender.admitted_ahead()).await;
+                    place.ok_or(Halt::Failed)
+                }
+                (Some(true), _) | (None, Action::RunStatus(_)) => Ok(self.sender.admitted_ahead().await),
+                (None, _) => Ok(self.sender.admitted().await),
+            }
+        };
+        let mut turn = std::pin::pin!(turn);
+        if let Poll::Ready(place) = futures::poll!(turn.as_mut()) {
+            return place;
+        }
+        self.observer.waits(&self.done);
+        tokio::select! {
+            biased;
+            place = turn => place,
+            () = self.observer.overtaken() => Err(Halt::News),
+        }
+    }
+
     /// Reads an object that the next pass has to know.
     async fn look(&mut self, read: &Request) {
-        let live = self.sender.send(read).await;
+        let live = self.sender.send(read, self.limit).await;
         if live.is_success() {
             self.observer.returned(live.body);
         }
@@ -106,30 +164,38 @@ impl<O: Observer> Run<'_, O> {
     /// A shed that is refused (422) is made again from the live object, and at last sent without its mark: that
     /// traffic goes down matters more than what is noted beside it.
     async fn shed(&mut self, step: &Step) -> bool {
-        let first = self.send(&Action::Shed, &step.request).await;
+        let first = self.insist(&step.request).await;
         if first.status != 422 {
             return is_done(&first, &Action::Shed);
         }
         let path = step.request.path.clone();
         let read = Request { method: Method::Get, path, query: vec![], body: Body::Empty };
-        let live = self.sender.send(&read).await;
+        let live = self.sender.insist(&read).await;
         if !live.is_success() {
             return false;
         }
         self.observer.returned(live.body.clone());
         let Some(step) = self.observer.again(&live.body) else { return true };
-        let second = self.send(&Action::Shed, &step.request).await;
+        let second = self.insist(&step.request).await;
         let unmarked = without_mark(&step.request);
         if second.status != 422 || unmarked == step.request {
             return is_done(&second, &Action::Shed);
         }
-        is_done(&self.send(&Action::Shed, &unmarked).await, &Action::Shed)
+        is_done(&self.insist(&unmarked).await, &Action::Shed)
     }
 
-    async fn send(&mut self, action: &Action, request: &Request) -> Response {
-        let response = self.sender.send(request).await;
+    async fn insist(&mut self, request: &Request) -> Response {
+        let response = self.sender.insist(request).await;
+        self.note(&Action::Shed, &response);
+        if response.status == 0 {
+            self.limit = HURRY;
+        }
+        response
+    }
+
+    fn note(&mut self, action: &Action, response: &Response) {
         // An Event that was stored has a reason and a message of its own.
-        let refusal = (!response.is_success()).then_some(&response);
+        let refusal = (!response.is_success()).then_some(response);
         self.done.attempts.push(Attempt {
             action: action.clone(),
             at: self.sender.clock().now(),
@@ -141,7 +207,6 @@ impl<O: Observer> Run<'_, O> {
         if response.is_success() && kind != "Status" {
             self.observer.returned(response.body.clone());
         }
-        response
     }
 }
 

@@ -1,8 +1,10 @@
 //! I/O out: plans become requests, requests are sent in order. Never names `observe`.
 
 mod execute;
+mod gate;
 pub mod render;
 mod send;
 
 pub use execute::{Executed, Halt, Observer, Stops, execute, holder, is_done, stops};
+pub use gate::{Limits, Rate};
 pub use send::Sender;

@@ -9,6 +9,7 @@ use super::{
     process::{self, Cluster, Election, Error, Ports, Traces, go_duration},
 };
 use crate::{
+    apply::{Limits, Rate},
     clock::{self, Clock},
     control::{
         self, Page,
@@ -45,9 +46,15 @@ pub struct Args {
     /// Prometheus for metrics that name no address.
     #[arg(long, env = "ARGO_ROLLOUTS_PROMETHEUS_ADDRESS")]
     prometheus_address: Option<String>,
-    /// Passes at a time, over different Rollouts.
+    /// Requests to the API server under way at a time. What takes traffic away is not counted and does not wait.
     #[arg(long, default_value_t = 10)]
     rollout_threads: usize,
+    /// Requests a second to the API server, in the long run; 0: no limit. What takes traffic away is not counted and does not wait.
+    #[arg(long, default_value_t = 40.0)]
+    qps: f64,
+    /// Requests to the API server at once after a quiet time.
+    #[arg(long, default_value_t = 80)]
+    burst: u32,
     /// Seconds after which everything is looked at without a reason.
     #[arg(long, default_value_t = 900)]
     rollout_resync: u64,
@@ -126,7 +133,7 @@ impl Args {
                 address: self.prometheus_address.clone().filter(|address| !address.is_empty()),
                 seed: u64::from(std::process::id()),
             },
-            passes: self.rollout_threads,
+            limits: Limits { under_way: self.rollout_threads, rate: Rate::new(self.qps, self.burst) },
             resync: Duration::from_secs(self.rollout_resync.max(1)),
             lease: self.election.lease(LeaseConfig::controller(
                 own,
@@ -182,6 +189,7 @@ mod tests {
         assert_eq!(lease.duration.as_secs(), 15);
         assert_eq!(config.settings.data_plane_delay.as_secs(), 10);
         assert_eq!(config.resync.as_secs(), 900);
+        assert_eq!(config.limits, Limits { under_way: 10, rate: Rate::new(40.0, 80) });
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::analysis::duration,
+    api::{analysis::duration, http::WATCH_SECONDS},
     clock::Clock,
     control::{self, Page, lease::LeaseConfig},
     gitops,
@@ -129,7 +129,7 @@ impl Cluster {
     pub(super) async fn client(&self, metrics: &Metrics) -> Result<(kube::Client, String), Error> {
         let failed = |error: &dyn std::fmt::Display| Error::Cluster(error.to_string());
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
-        let config = match (&self.kubeconfig, &self.context) {
+        let mut config = match (&self.kubeconfig, &self.context) {
             (Some(path), _) => {
                 let file = Kubeconfig::read_from(path).map_err(|error| failed(&error))?;
                 kube::Config::from_custom_kubeconfig(file, &options).await.map_err(|error| failed(&error))?
@@ -140,6 +140,7 @@ impl Cluster {
             (None, None) => kube::Config::infer().await.map_err(|error| failed(&error))?,
         };
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        bound(&mut config);
         let client = ClientBuilder::try_from(config).map_err(|error| failed(&error))?;
         let counting = Counting::new(metrics.clone(), || Clock::Wall.steady());
         Ok((client.with_layer(&counting).build(), namespace))
@@ -153,6 +154,19 @@ pub(super) fn fail(role: &str, error: &Error) {
     } else {
         eprintln!("serin {role}: {error}");
     }
+}
+
+/// How long a connection to the API server may take to come up: less than a Lease's request.
+const CONNECT: Duration = Duration::from_secs(3);
+/// Longest silence on a connection that something is expected on: a watch ends by itself before.
+const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
+
+/// Nothing waits without an end, and nothing is sent again behind our back: a shed has a pace of its own, and so have the others.
+fn bound(config: &mut kube::Config) {
+    config.connect_timeout = Some(CONNECT);
+    config.read_timeout = Some(SILENCE);
+    config.reset_reader_on_write = true;
+    config.default_retry = false;
 }
 
 async fn listen(port: u16) -> Result<TcpListener, Error> {

@@ -3,12 +3,12 @@
 mod alone;
 mod facts;
 pub mod lease;
-mod queue;
+pub mod queue;
 mod reconcile;
 mod run;
 mod saying;
 
 pub use facts::Page;
-pub use queue::{Due, Queue, Reason};
+pub use queue::{Due, Meanwhile, Queue, Reason};
 pub use reconcile::Reconciler;
 pub use run::{Config, Error, run};

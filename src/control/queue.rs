@@ -17,6 +17,8 @@ use crate::{clock::Clock, observe::Target, telemetry::QueueFacts};
 /// First pause after a failure; doubled with each that follows.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
+/// The same while traffic has to be taken away: users are hurt meanwhile.
+const LAST_URGENT_PAUSE: Duration = Duration::from_millis(500);
 /// Longest sleep without a look at the clock: the machine's clock may be set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -42,8 +44,34 @@ pub enum Reason {
 pub struct Due {
     pub target: Target,
     pub reasons: BTreeSet<Reason>,
-    /// Turns true when an answer or news arrives while the pass is running.
-    pub outdated: Arc<AtomicBool>,
+    /// What arrives while the pass is running.
+    pub meanwhile: Arc<Meanwhile>,
+}
+
+/// What has come for a key whose pass is running.
+#[derive(Debug, Default)]
+pub struct Meanwhile {
+    is_outdated: AtomicBool,
+    stirred: Notify,
+}
+
+impl Meanwhile {
+    /// An answer or news has arrived: what the pass decided is out of date.
+    pub fn is_outdated(&self) -> bool {
+        self.is_outdated.load(Ordering::SeqCst)
+    }
+
+    /// Waits until another pass is asked for, for whatever reason. One that was asked for already is not forgotten.
+    pub async fn stirred(&self) {
+        self.stirred.notified().await;
+    }
+
+    fn stir(&self, reason: Reason) {
+        if matches!(reason, Reason::Answer | Reason::News) {
+            self.is_outdated.store(true, Ordering::SeqCst);
+        }
+        self.stirred.notify_one();
+    }
 }
 
 /// The queue. Its methods do not wait, but for `next`.
@@ -59,7 +87,7 @@ struct Item {
     reasons: BTreeSet<Reason>,
     is_urgent: bool,
     /// Set while a pass is running.
-    running: Option<Arc<AtomicBool>>,
+    running: Option<Arc<Meanwhile>>,
     failures: BTreeMap<String, u32>,
 }
 
@@ -87,8 +115,8 @@ impl Queue {
         let item = items.entry(target.clone()).or_default();
         item.due = Some(item.due.map_or(due, |earlier| earlier.min(due)));
         item.reasons.insert(reason);
-        if let (Some(outdated), Reason::Answer | Reason::News) = (&item.running, reason) {
-            outdated.store(true, Ordering::SeqCst);
+        if let Some(running) = &item.running {
+            running.stir(reason);
         }
         drop(items);
         self.changed.notify_one();
@@ -120,12 +148,12 @@ impl Queue {
         let Some(target) = best.map(|(_, _, target)| target.clone()) else {
             return Err(waiting().filter_map(|(_, item)| item.due).min());
         };
-        let outdated = Arc::<AtomicBool>::default();
+        let meanwhile = Arc::<Meanwhile>::default();
         let item = items.entry(target.clone()).or_default();
         item.due = None;
-        item.running = Some(Arc::clone(&outdated));
+        item.running = Some(Arc::clone(&meanwhile));
         let reasons = std::mem::take(&mut item.reasons);
-        Ok(Due { target, reasons, outdated })
+        Ok(Due { target, reasons, meanwhile })
     }
 
     /// The pass has ended well: earlier failures are forgotten.
@@ -142,9 +170,8 @@ impl Queue {
         self.end(target, |item| {
             item.failures.retain(|known, _| known == cause);
             let count = item.failures.entry(cause.to_owned()).or_default();
-            let pause = FIRST_PAUSE.saturating_mul(1_u32 << (*count).min(20)).min(LAST_PAUSE);
+            let pause = SignedDuration::try_from(pause(*count, is_urgent)).unwrap_or(SignedDuration::ZERO);
             *count = count.saturating_add(1);
-            let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::ZERO);
             let due = now.saturating_add(pause).unwrap_or(now);
             item.due = Some(item.due.map_or(due, |earlier| earlier.min(due)));
             item.reasons.insert(Reason::Retry);
@@ -193,6 +220,12 @@ impl Queue {
     }
 }
 
+/// How long to wait after a failure that `before` others of its cause preceded.
+pub fn pause(before: u32, is_urgent: bool) -> Duration {
+    let last = if is_urgent { LAST_URGENT_PAUSE } else { LAST_PAUSE };
+    FIRST_PAUSE.saturating_mul(1_u32 << before.min(20)).min(last)
+}
+
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
@@ -231,7 +264,8 @@ mod tests {
         let first = queue.next().await;
         queue.add(&target("a"), Reason::Change);
         assert!(queue.next().now_or_never().is_none());
-        assert!(!first.outdated.load(Ordering::SeqCst));
+        assert!(first.meanwhile.stirred().now_or_never().is_some());
+        assert!(!first.meanwhile.is_outdated());
         queue.done(&target("a"), false);
         assert_eq!(queue.next().await.target, target("a"));
         queue.done(&target("a"), false);
@@ -244,9 +278,9 @@ mod tests {
         queue.add(&target("a"), Reason::Change);
         let running = queue.next().await;
         queue.add(&target("b"), Reason::Answer);
-        assert!(!running.outdated.load(Ordering::SeqCst));
+        assert!(!running.meanwhile.is_outdated());
         queue.add(&target("a"), Reason::Answer);
-        assert!(running.outdated.load(Ordering::SeqCst));
+        assert!(running.meanwhile.is_outdated());
     }
 
     #[tokio::test(start_paused = true)]
@@ -303,6 +337,12 @@ mod tests {
         }
         let due = queue.lock()[&target("a")].due.unwrap();
         assert_eq!(due.duration_since(queue.clock.now()).as_secs(), 30);
+    }
+
+    #[test]
+    fn a_shed_is_tried_again_twice_a_second() {
+        let pauses = [0, 1, 2, 3, 40].map(|before| pause(before, true).as_millis());
+        assert_eq!(pauses, [100, 200, 400, 500, 500]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,13 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tracing::{Instrument as _, info_span};
 
@@ -69,11 +66,17 @@ struct Unshed {
     sample: Option<Timestamp>,
 }
 
+/// Longest pause before a measurement that could not be booked is tried again: the next one, which may take traffic away, is not
+/// asked for before.
+const LAST_BOOKING_PAUSE: SignedDuration = SignedDuration::from_secs(2);
+
 /// How a pass ended.
 struct Ended {
     /// What to back off for; `None` when nothing failed.
     failure: Option<String>,
     is_urgent: bool,
+    /// A measurement could not be booked.
+    is_unbooked: bool,
 }
 
 impl Reconciler {
@@ -98,6 +101,11 @@ impl Reconciler {
             None => self.queue.done(&due.target, ended.is_urgent),
             Some(cause) => self.queue.failed(&due.target, &cause, ended.is_urgent),
         }
+        if ended.is_unbooked {
+            let now = self.sender.clock().now();
+            let again = now.saturating_add(LAST_BOOKING_PAUSE).unwrap_or(now);
+            self.queue.add_at(&due.target, again, Reason::Retry);
+        }
     }
 
     /// `None` where the Rollout is gone.
@@ -116,7 +124,7 @@ impl Reconciler {
         if !broken.is_empty() {
             self.refuse(key, &mut plan, &broken);
         }
-        let executed = self.act(due, &plan, process, now).await;
+        let executed = self.act(due, &plan, process, now, broken.is_empty()).await;
         self.count_lag(&observed.runs, &plan, &executed);
         if broken.is_empty() {
             self.measure(&due.target, &plan, &executed);
@@ -124,7 +132,7 @@ impl Reconciler {
         self.keep(key, &observed, &plan, &executed, now);
         let failure = broken.first().map(|violation| violation.rule.to_string()).or_else(|| cause(&executed));
         self.wake(&due.target, &plan, &executed, now, failure.is_some());
-        Some(Ended { failure, is_urgent: plan.shed.weights.is_some() })
+        Some(Ended { failure, is_urgent: plan.shed.weights.is_some(), is_unbooked: is_unbooked(&executed) })
     }
 
     /// What a decision sees, with the present exposure noted, and the time of it: not before the stores were read, so
@@ -178,12 +186,19 @@ impl Reconciler {
         plan.tell.clear();
     }
 
-    async fn act(&self, due: &Due, plan: &Plan, process: ProcessMemory, now: Timestamp) -> Executed {
+    async fn act(
+        &self,
+        due: &Due,
+        plan: &Plan,
+        process: ProcessMemory,
+        now: Timestamp,
+        measures: bool,
+    ) -> Executed {
         let steps = render(plan, &self.versions, now);
         if steps.is_empty() {
             return Executed::default();
         }
-        let acting = Acting { reconciler: self, due, process, now };
+        let acting = Acting { reconciler: self, due, process, now, plan, measures };
         if !self.is_leading() {
             return Executed { halted: Some(Halt::NotLeader), ..Executed::default() };
         }
@@ -295,13 +310,13 @@ impl Reconciler {
         };
         let samples = self.sampler.samples(&stored.uid.0);
         let plan = super::alone::plan(&stored.slim.owned, &samples, now, self.settings.outage);
-        let executed = self.act(due, &plan, self.process_memory(key), now).await;
+        let executed = self.act(due, &plan, self.process_memory(key), now, true).await;
         self.count_lag(std::slice::from_ref(&stored.slim.owned), &plan, &executed);
         self.measure(&due.target, &plan, &executed);
         saying::failures(key, &[], &executed);
         let failure = cause(&executed);
         self.wake(&due.target, &plan, &executed, now, failure.is_some());
-        Some(Ended { failure, is_urgent: false })
+        Some(Ended { failure, is_urgent: false, is_unbooked: is_unbooked(&executed) })
     }
 
     /// Asks for the next pass. After a failure the pause of the queue counts, not a wish to go on at once.
@@ -331,6 +346,10 @@ fn cause(executed: &Executed) -> Option<String> {
     Some(format!("{action:?} {}", attempt.status))
 }
 
+fn is_unbooked(executed: &Executed) -> bool {
+    executed.failed.iter().any(|action| matches!(action, Action::RunStatus(_)))
+}
+
 /// What a running pass answers to `execute`.
 struct Acting<'a> {
     reconciler: &'a Reconciler,
@@ -338,6 +357,9 @@ struct Acting<'a> {
     /// What the plan was made from, so that a shed is made again from the very samples that decided.
     process: ProcessMemory,
     now: Timestamp,
+    plan: &'a Plan,
+    /// The plan is one to measure by.
+    measures: bool,
 }
 
 impl Observer for Acting<'_> {
@@ -345,7 +367,23 @@ impl Observer for Acting<'_> {
         if !self.reconciler.is_leading() {
             return Some(Halt::NotLeader);
         }
-        is_set(&self.due.outdated).then_some(Halt::News)
+        self.due.meanwhile.is_outdated().then_some(Halt::News)
+    }
+
+    /// What may lead to a shed does not wait with the rest.
+    fn waits(&self, done: &Executed) {
+        if self.measures {
+            self.reconciler.measure(&self.due.target, self.plan, done);
+        }
+    }
+
+    async fn overtaken(&self) {
+        loop {
+            self.due.meanwhile.stirred().await;
+            if self.halt().is_some() || (self.plan.shed.weights.is_none() && self.must_shed()) {
+                return;
+            }
+        }
     }
 
     fn again(&self, live: &Value) -> Option<Step> {
@@ -372,6 +410,11 @@ fn is_stored(executed: &Executed, run: &str) -> bool {
     executed.attempts.iter().any(|attempt| attempt.action == stored && attempt.status < 300)
 }
 
-fn is_set(flag: &AtomicBool) -> bool {
-    flag.load(Ordering::SeqCst)
+impl Acting<'_> {
+    /// Whether traffic has to be taken away by what is there now.
+    fn must_shed(&self) -> bool {
+        let Target::Rollout(key) = &self.due.target else { return false };
+        let seen = self.reconciler.observe(key, self.reconciler.process_memory(key));
+        seen.is_some_and(|(observed, now)| decide::step(&observed, now).shed.weights.is_some())
+    }
 }

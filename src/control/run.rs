@@ -15,7 +15,7 @@ use super::{
     reconcile::Reconciler,
 };
 use crate::{
-    apply::{Sender, render::Versions},
+    apply::{Limits, Sender, render::Versions},
     clock::Clock,
     decide::observed::Settings,
     notify,
@@ -29,6 +29,9 @@ use crate::{
 /// How long passes that are running may take to end when the program ends: one request, and its answer.
 const LAST_PASSES: Duration = Duration::from_secs(6);
 
+/// Passes at a time, over different keys. Most of them wait for their turn at the API server with what they saw, some tens of
+/// kilobytes each. A pass that takes traffic away waits for nobody there, so it must be able to begin at any time.
+const PASSES: usize = 1000;
 /// The loop turns this often, also when nothing is due.
 const TURN: Duration = Duration::from_secs(10);
 /// A loop that has not turned for so long hangs.
@@ -40,8 +43,8 @@ pub struct Config {
     pub scope: Scope,
     pub settings: Settings,
     pub sampler: sampler::Settings,
-    /// Passes at a time, over different keys.
-    pub passes: usize,
+    /// How much is asked of the API server, sheds not counted.
+    pub limits: Limits,
     /// How often everything is looked at without a reason.
     pub resync: Duration,
     /// `None`: this process leads without asking.
@@ -138,7 +141,7 @@ async fn lead_on(
     let reconciler = Arc::new(Reconciler {
         stores,
         sampler,
-        sender: Sender::new(client, clock),
+        sender: Sender::new(client, clock, config.limits),
         queue: Arc::clone(&queue),
         settings: config.settings,
         versions: Versions { istio: config.scope.istio_version.clone() },
@@ -147,14 +150,7 @@ async fn lead_on(
         kept: std::sync::Mutex::default(),
     });
     config.page.show(Arc::clone(&reconciler.stores), Arc::clone(&queue));
-    let passes = Passes {
-        reconciler,
-        queue,
-        clock,
-        limit: config.passes.max(1),
-        resync: config.resync,
-        health: config.health,
-    };
+    let passes = Passes { reconciler, queue, clock, resync: config.resync, health: config.health };
     let lost = async {
         match leadership {
             Some(leadership) => drop(leadership.ended().await),
@@ -176,7 +172,6 @@ struct Passes {
     reconciler: Arc<Reconciler>,
     queue: Arc<Queue>,
     clock: Clock,
-    limit: usize,
     resync: Duration,
     health: Option<Health>,
 }
@@ -202,7 +197,7 @@ impl Passes {
                 biased;
                 () = shutdown.cancelled() => break,
                 Some(_) = running.join_next() => {}
-                due = self.queue.next(), if running.len() < self.limit => {
+                due = self.queue.next(), if running.len() < PASSES => {
                     let reconciler = Arc::clone(&self.reconciler);
                     running.spawn(pass(reconciler, due));
                 }

@@ -32,7 +32,10 @@ use super::{
     transfer::Transfer,
 };
 use crate::{
-    api::serin::{Phase, SelfHeal, SelfHealPolicy},
+    api::{
+        http::WATCH_SECONDS,
+        serin::{Phase, SelfHeal, SelfHealPolicy},
+    },
     clock::Clock,
     telemetry::{Health, Heartbeat, Metrics, SelfHealFacts, logging::with_causes},
 };
@@ -229,7 +232,7 @@ impl Watched {
             Some(namespace) => Api::namespaced_with(client, namespace, &resource),
             None => Api::all_with(client, &resource),
         };
-        let events = watcher(api, watcher::Config::default().page_size(100));
+        let events = watcher(api, watcher::Config::default().page_size(100).timeout(WATCH_SECONDS));
         let mut events: std::pin::Pin<Box<dyn Stream<Item = _> + Send>> = Box::pin(events);
         let mut pause = Pause::new(0, &resource.plural);
         let mut failures = 0;

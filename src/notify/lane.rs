@@ -25,7 +25,10 @@ use super::{
     tell::{Errand, Memory, TellError, Teller, pause_after},
 };
 use crate::{
-    api::serin::{RolloutRecordStatus, SelfHeal},
+    api::{
+        http::WATCH_SECONDS,
+        serin::{RolloutRecordStatus, SelfHeal},
+    },
     clock::{self, Clock},
     telemetry::Metrics,
 };
@@ -128,7 +131,7 @@ async fn watch(
         Some(namespace) => Api::namespaced_with(client, namespace, &resource(kind)),
         None => Api::all_with(client, &resource(kind)),
     };
-    let options = watcher::Config::default().page_size(PAGE);
+    let options = watcher::Config::default().page_size(PAGE).timeout(WATCH_SECONDS);
     let options = match (kind, config.instance_id.as_str()) {
         (Kind::Rollout, "") => options.labels(&format!("!{INSTANCE_LABEL}")),
         (Kind::Rollout, id) => options.labels(&format!("{INSTANCE_LABEL}={id}")),

@@ -14,7 +14,7 @@ use super::{
     object::{Slim, Watched},
     store::{Changed, State, Store},
 };
-use crate::{clock::Clock, telemetry::logging::with_causes};
+use crate::{api::http::WATCH_SECONDS, clock::Clock, telemetry::logging::with_causes};
 
 /// Objects in one page of a list: bounds what a start holds in memory at a time.
 const PAGE: u32 = 100;
@@ -51,6 +51,7 @@ pub(super) async fn run<T: Slim>(
     let config = watcher::Config {
         label_selector: selection.labels.clone(),
         page_size: Some(PAGE),
+        timeout: Some(WATCH_SECONDS),
         ..watcher::Config::default()
     };
     let mut stream = pin!(watcher::watcher(api, config));

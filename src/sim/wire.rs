@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::store::{Part, Refusal, Resource, Route, bad_request, route, table, unsupported_media_type};
+use super::store::{
+    Discovery, Part, Refusal, Resource, Route, aggregated, bad_request, internal, route, table,
+    unsupported_media_type,
+};
 use crate::api::http::{Body, Method, Request};
 
 /// Reads a request.
@@ -25,50 +28,85 @@ pub(super) fn request(parts: &http::request::Parts, body: &[u8]) -> Result<Reque
         method,
         path: percent_decoded(parts.uri.path(), false),
         query: query(parts.uri.query().unwrap_or_default()),
-        body: read_body(kind, body)?,
+        body: read_body(&parts.method, kind, body)?,
     })
 }
 
-/// How a client wants objects shown.
+/// How a client wants an answer shown.
 #[derive(Clone, Debug)]
-pub(super) struct View {
-    /// The resource, and what the rows are to include; `None` for whole objects.
-    table: Option<(Resource, String)>,
+pub(super) enum View {
+    Whole,
+    /// The resource, and what the rows are to include.
+    Table(Resource, String),
+    /// Discovery of everything in one document; of the core group where true.
+    Aggregated(bool),
 }
 
 impl View {
-    /// The body as the client wants it; discovery, scales and refusals stay as they are.
+    /// The body as the client wants it; scales and refusals stay as they are.
     pub(super) fn of(&self, body: Value, now: Timestamp) -> Value {
-        match &self.table {
-            Some((resource, include)) => table(*resource, &body, include, now),
-            None => body,
+        match self {
+            Self::Whole => body,
+            Self::Table(resource, include) => table(*resource, &body, include, now),
+            Self::Aggregated(core) => aggregated(*core),
+        }
+    }
+
+    /// The media type of a body of this view.
+    pub(super) fn content_type(&self) -> &'static str {
+        match self {
+            Self::Whole | Self::Table(..) => "application/json",
+            Self::Aggregated(_) => AGGREGATED,
         }
     }
 }
 
-/// Reads from `Accept` whether Tables are wanted; only reads of whole objects have them.
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/// Reads from `Accept` what is wanted: the first form that is served here.
 pub(super) fn view(parts: &http::request::Parts, request: &Request) -> View {
     let accept = parts.headers.get(http::header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    let first = accept.unwrap_or_default().split(',').next().unwrap_or_default();
-    let wanted = first.contains("as=Table") && first.contains("v=v1;") && request.method == Method::Get;
-    let table = match route(&request.path) {
-        Route::Objects(target) if wanted && target.part == Part::Main => {
+    let accept = accept.unwrap_or_default().replace(' ', "");
+    let first = accept.split(',').next().unwrap_or_default();
+    let wants_table = first.contains("as=Table") && first.split(';').any(|word| word == "v=v1");
+    let wants_aggregate = accept.split(',').any(|form| {
+        let mut words = form.split(';');
+        words.next() == Some("application/json")
+            && form.contains("as=APIGroupDiscoveryList")
+            && words.any(|word| word == "v=v2")
+    });
+    match route(&request.path) {
+        _ if request.method != Method::Get => View::Whole,
+        Route::Objects(target) if wants_table && target.part == Part::Main => {
             let include = request.query.iter().find(|(key, _)| key == "includeObject");
-            Some((target.resource, include.map(|(_, value)| value.clone()).unwrap_or_default()))
+            View::Table(target.resource, include.map(|(_, value)| value.clone()).unwrap_or_default())
         }
-        Route::Objects(_) | Route::Discovery(_) | Route::NoPart(..) | Route::Unknown(_) => None,
-    };
-    View { table }
+        Route::Discovery(Discovery::CoreVersions) if wants_aggregate => View::Aggregated(true),
+        Route::Discovery(Discovery::Groups) if wants_aggregate => View::Aggregated(false),
+        Route::Objects(_) | Route::Discovery(_) | Route::NoPart(..) | Route::Unknown(_) => View::Whole,
+    }
 }
 
-fn read_body(kind: &str, body: &[u8]) -> Result<Body, Refusal> {
-    if body.is_empty() {
-        return Ok(Body::Empty);
-    }
+fn read_body(method: &http::Method, kind: &str, body: &[u8]) -> Result<Body, Refusal> {
+    let is_patch = *method == http::Method::PATCH;
     let json = || -> Result<Value, Refusal> {
-        serde_json::from_slice(body).map_err(|error| bad_request(&format!("error decoding body: {error}")))
+        serde_json::from_slice(body).map_err(|error| match (error.is_eof(), is_patch) {
+            (true, true) => bad_request("error decoding patch: unexpected end of JSON input"),
+            (false, true) => bad_request(&format!("error decoding patch: {error}")),
+            (true, false) if *method != http::Method::DELETE => {
+                let sent = String::from_utf8_lossy(body);
+                bad_request(&format!(
+                    "couldn't get version/kind; json parse error: unexpected end of JSON input ({sent})"
+                ))
+            }
+            (_, false) if *method == http::Method::DELETE => {
+                internal(&format!("couldn't get version/kind; json parse error: {error}"))
+            }
+            (_, false) => bad_request(&format!("couldn't get version/kind; json parse error: {error}")),
+        })
     };
     match kind {
+        _ if body.is_empty() && !is_patch => Ok(Body::Empty),
         "application/json" | "*/*" => json().map(Body::Json),
         "application/merge-patch+json" => json().map(Body::Merge),
         "application/json-patch+json" => json().map(Body::JsonPatch),
@@ -80,10 +118,11 @@ fn read_body(kind: &str, body: &[u8]) -> Result<Body, Refusal> {
                 .map_err(|error| bad_request(&format!("error decoding YAML: {error}")))?;
             Ok(if kind == "application/yaml" { Body::Json(value) } else { Body::Apply(value) })
         }
+        _ if is_patch => Ok(Body::Empty),
         _ => Err(unsupported_media_type(&[
-            "application/json-patch+json",
-            "application/merge-patch+json",
-            "application/apply-patch+yaml",
+            "application/json",
+            "application/yaml",
+            "application/vnd.kubernetes.protobuf",
         ])),
     }
 }

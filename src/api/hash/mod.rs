@@ -11,7 +11,7 @@ mod digest;
 mod go_json;
 mod image;
 mod quantity;
-mod table;
+pub mod table;
 mod typed;
 
 #[cfg(test)]

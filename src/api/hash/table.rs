@@ -15,11 +15,11 @@ use std::{collections::BTreeMap, sync::LazyLock};
 const TEXT: &str = include_str!("fields.txt");
 
 /// A string in a map from which the API server drops what is null.
-pub(super) const LABEL: &str = "label";
+pub const LABEL: &str = "label";
 
 /// What a field holds. Behind a pointer, in a list or a map: the kind of what is there, as [`kind`] reads it.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub enum Kind {
     Text,
     Bool,
     Int32,
@@ -36,36 +36,44 @@ pub(super) enum Kind {
 
 /// A struct of the Kubernetes or Argo API.
 #[derive(Debug)]
-pub(super) struct Struct {
-    pub(super) name: &'static str,
+pub struct Struct {
+    pub name: &'static str,
     /// In declaration order.
-    pub(super) fields: Vec<Field>,
+    pub fields: Vec<Field>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Field {
-    pub(super) name: &'static str,
-    pub(super) kind: &'static str,
+pub struct Field {
+    pub name: &'static str,
+    pub kind: &'static str,
     /// Written even when empty.
-    pub(super) is_required: bool,
+    pub is_required: bool,
     /// Left out when zero, although it is not a pointer.
-    pub(super) omits_zero: bool,
+    pub omits_zero: bool,
     /// What the upstream CRD stores where the field is absent.
-    pub(super) stored: Stored,
+    pub stored: Stored,
 }
 
 /// What the upstream CRD stores where a field is absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stored {
+pub enum Stored {
     Nothing,
     Text(&'static str),
     False,
 }
 
-static STRUCTS: LazyLock<BTreeMap<&'static str, Struct>> = LazyLock::new(|| {
+static STRUCTS: LazyLock<BTreeMap<&'static str, Struct>> = LazyLock::new(|| read(TEXT));
+
+/// The struct of a name.
+pub fn find(name: &str) -> Option<&'static Struct> {
+    STRUCTS.get(name)
+}
+
+/// Reads a table.
+pub fn read(text: &'static str) -> BTreeMap<&'static str, Struct> {
     let mut structs = BTreeMap::new();
     let mut current = None;
-    for line in TEXT.lines() {
+    for line in text.lines() {
         let mut words = line.split_whitespace();
         let (Some(name), rest) = (words.next(), words) else { continue };
         if !line.starts_with(' ') {
@@ -76,7 +84,7 @@ static STRUCTS: LazyLock<BTreeMap<&'static str, Struct>> = LazyLock::new(|| {
         }
     }
     structs
-});
+}
 
 fn field(name: &'static str, mut rest: std::str::SplitWhitespace<'static>) -> Option<Field> {
     let kind = rest.next()?;
@@ -96,7 +104,7 @@ fn field(name: &'static str, mut rest: std::str::SplitWhitespace<'static>) -> Op
 }
 
 /// Reads a kind as `fields.txt` spells it. A struct that is not in the table reads as `raw`; a test says there is none.
-pub(super) fn kind(text: &'static str) -> Kind {
+pub fn kind(text: &'static str) -> Kind {
     for (prefix, of) in [("*", Kind::Pointer as fn(_) -> _), ("[]", Kind::List), ("{}", Kind::Map)] {
         if let Some(inner) = text.strip_prefix(prefix) {
             return of(inner);

@@ -10,9 +10,12 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    apply::render::{
-        Versions, render, shed as render_shed,
-        tests::{at, idle, lowering, owner},
+    apply::{
+        gate::{Limits, Rate},
+        render::{
+            Versions, render, shed as render_shed,
+            tests::{at, idle, lowering, owner},
+        },
     },
     clock::Clock,
     decide::{
@@ -26,6 +29,11 @@ type Seen = Arc<Mutex<Vec<(String, String)>>>;
 
 /// A server that gives its answers in order, then 200 with an empty object; and what it was asked.
 fn server(answers: Vec<(u16, Value)>) -> (Sender, Seen) {
+    server_at(None, answers)
+}
+
+/// The same, asked so many times a second.
+fn server_at(rate: Option<Rate>, answers: Vec<(u16, Value)>) -> (Sender, Seen) {
     let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
     let seen = Seen::default();
     let log = Arc::clone(&seen);
@@ -40,12 +48,18 @@ fn server(answers: Vec<(u16, Value)>) -> (Sender, Seen) {
             if status == 0 {
                 std::future::pending::<()>().await;
             }
+            let after = body.get("retryAfter").map(Value::to_string);
             let body = Payload::from(body.to_string().into_bytes());
-            Ok::<_, Infallible>(http::Response::builder().status(status).body(body).unwrap())
+            let response = http::Response::builder().status(status).body(body).unwrap();
+            let (mut head, body) = response.into_parts();
+            if let Some(after) = after {
+                head.headers.insert("retry-after", after.parse().unwrap());
+            }
+            Ok::<_, Infallible>(http::Response::from_parts(head, body))
         }
     });
     let client = kube::Client::new(service, "default");
-    (Sender::new(client, Clock::scaled(at(), 1)), seen)
+    (Sender::new(client, Clock::scaled(at(), 1), Limits { under_way: 10, rate }), seen)
 }
 
 fn whats(seen: &Seen) -> Vec<String> {
@@ -70,13 +84,26 @@ fn plan() -> Vec<Step> {
 #[derive(Default)]
 struct Loop {
     halt: Option<Halt>,
+    is_overtaken: bool,
     again: Option<Step>,
     returned: Mutex<Vec<Value>>,
+    /// How many requests had been sent whenever one had to wait.
+    waited: Mutex<Vec<usize>>,
 }
 
 impl Observer for Loop {
     fn halt(&self) -> Option<Halt> {
         self.halt
+    }
+
+    fn waits(&self, done: &Executed) {
+        self.waited.lock().unwrap().push(done.attempts.len());
+    }
+
+    async fn overtaken(&self) {
+        if !self.is_overtaken {
+            std::future::pending::<()>().await;
+        }
     }
 
     fn again(&self, _: &Value) -> Option<Step> {
@@ -165,4 +192,64 @@ async fn what_is_gone_already_needs_no_deleting() {
     let (sender, _) = server(answers);
     let done = run(&sender).await;
     assert_eq!((done.failed, done.halted), (vec![], None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shed_is_sent_again_each_second_until_one_is_answered() {
+    let (sender, seen) = server(vec![(0, json!({})), (0, json!({})), (200, json!({}))]);
+    let before = sender.clock().steady();
+    let done = run(&sender).await;
+    assert_eq!(whats(&seen), ["cart-vs", "cart-vs", "cart-vs", "status", "run", "old-run"]);
+    assert_eq!((sender.clock().steady() - before).as_secs(), 2);
+    assert_eq!((done.failed, done.halted), (vec![], None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_shed_that_nobody_answers_memory_has_a_second() {
+    let (sender, seen) = server(vec![(0, json!({})); 8]);
+    let before = sender.clock().steady();
+    let done = run(&sender).await;
+    assert_eq!(whats(&seen), ["cart-vs", "cart-vs", "cart-vs", "cart-vs", "cart-vs", "status"]);
+    assert_eq!((sender.clock().steady() - before).as_secs(), 6);
+    assert_eq!(done.failed, [Action::Shed, Action::Status]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shed_waits_for_no_rate_and_for_no_wish_of_the_server() {
+    let busy = (429, json!({ "retryAfter": 30 }));
+    let (sender, seen) = server_at(Rate::new(0.1, 1), vec![busy]);
+    drop(sender.admitted().await);
+    let before = sender.clock().steady();
+    let refused = run(&sender).await;
+    assert_eq!((refused.failed, whats(&seen)), (vec![Action::Shed], vec!["cart-vs".to_owned()]));
+    assert_eq!((sender.clock().steady() - before).as_secs(), 1, "memory is not waited for");
+    let taken = run(&sender).await;
+    assert_eq!(taken.attempts[0].at.duration_since(at()).as_secs(), 1, "the shed is tried again at once");
+    assert_eq!(
+        taken.attempts[1].at.duration_since(at()).as_secs(),
+        30,
+        "memory obeys the server, and no rate"
+    );
+    assert_eq!((taken.failed, taken.halted), (vec![], None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_writes_wait_for_the_rate() {
+    let (sender, seen) = server_at(Rate::new(0.1, 1), vec![]);
+    let pass = Loop::default();
+    let done = execute(&sender, &plan()[1..], &pass).await;
+    assert_eq!(whats(&seen), ["status", "run", "old-run"]);
+    assert_eq!(*pass.waited.lock().unwrap(), [1, 2], "the loop knows what was stored before the wait");
+    let seconds: Vec<i64> = done.attempts.iter().map(|one| one.at.duration_since(at()).as_secs()).collect();
+    assert_eq!(seconds, [0, 10, 20]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waits_for_its_turn_is_overtaken_by_what_cannot_wait() {
+    let (sender, seen) = server_at(Rate::new(0.1, 1), vec![]);
+    let before = sender.clock().steady();
+    drop(sender.admitted().await);
+    let done = execute(&sender, &plan()[1..], &Loop { is_overtaken: true, ..Loop::default() }).await;
+    assert!(whats(&seen).is_empty());
+    assert_eq!((done.halted, sender.clock().steady() - before), (Some(Halt::News), Duration::ZERO));
 }

@@ -37,6 +37,8 @@ pub struct Actors {
     rounds: u32,
     round_at: Timestamp,
     quarrels: u32,
+    /// Nobody acts.
+    resting: bool,
     pub kubelet: Kubelet,
     pub mesh: Mesh,
     replica_sets: ReplicaSets,
@@ -61,6 +63,7 @@ impl Actors {
             rounds: 0,
             round_at: store.now(),
             quarrels: 0,
+            resting: false,
             kubelet: Kubelet::default(),
             mesh: Mesh::new(store.now()),
             replica_sets: ReplicaSets::default(),
@@ -70,8 +73,16 @@ impl Actors {
         }
     }
 
+    /// Lets nobody act from now on: what is left is an API server without controllers.
+    pub fn rest(&mut self) {
+        self.resting = true;
+    }
+
     /// When somebody next has something to do; now, where a change has not been looked at.
     pub fn next_due(&self, store: &Store) -> Option<Timestamp> {
+        if self.resting {
+            return None;
+        }
         let quarrel = self.rounds >= ROUNDS_MAX && self.round_at == store.now();
         if store.version() > self.seen && !quarrel {
             return Some(store.now());
@@ -103,6 +114,9 @@ impl Actors {
 
     /// Accounts for time that passed without anything due.
     pub fn elapse(&mut self, store: &Store) {
+        if self.resting {
+            return;
+        }
         self.mesh.elapse(store.now());
     }
 

@@ -135,7 +135,8 @@ impl Door {
         let view = wire::view(parts, &request);
         match self.request(&request, actor) {
             Answer::Response(response) if response.is_success() => {
-                Ok(json_response(response.status, &view.of(response.body, self.lock().now())))
+                let body = view.of(response.body, self.lock().now());
+                Ok(response_of(response.status, &body, view.content_type()))
             }
             Answer::Response(response) => Ok(json_response(response.status, &response.body)),
             Answer::Watch(watch) => Ok(self.watch(watch, view, actor)),
@@ -305,7 +306,7 @@ impl Stream {
         let definition = self.watch.resource.definition();
         let object = json!({
             "kind": definition.kind, "apiVersion": definition.api_version(self.watch.version),
-            "metadata": {"resourceVersion": self.at.to_string(), "creationTimestamp": null},
+            "metadata": {"resourceVersion": self.at.to_string()},
         });
         line(EventKind::Bookmark, &object)
     }
@@ -322,10 +323,14 @@ fn line(kind: EventKind, object: &Value) -> Bytes {
 }
 
 fn json_response(status: u16, body: &Value) -> http::Response<Body> {
+    response_of(status, body, "application/json")
+}
+
+fn response_of(status: u16, body: &Value, kind: &'static str) -> http::Response<Body> {
     let (kind, text) = match body {
         Value::String(text) => ("text/plain; charset=utf-8", text.clone()),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            ("application/json", body.to_string())
+            (kind, body.to_string())
         }
     };
     let mut response = http::Response::new(Full::new(Bytes::from(text)).boxed_unsync());

@@ -80,65 +80,142 @@ fn origin() -> Timestamp {
     Timestamp::from_second(1_767_225_600).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
+/// A stage on which everything runs until it is closed.
+pub struct Stage {
+    scenario: Scenario,
+    cast: Cast,
+    door: Door,
+    repository: PathBuf,
+    slack: Arc<SlackReceiver>,
+    asides: Asides,
+    prometheus: Prometheus,
+    linger: Duration,
+    data_plane_delay: Duration,
+    shutdown: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+impl Stage {
+    /// Sets the stage up. `watch` is called with the door as soon as it is open.
+    ///
+    /// # Errors
+    /// The stage could not be set up.
+    pub async fn open(
+        options: Options,
+        watch: impl FnOnce(&Door, &Asides, &Path),
+    ) -> Result<Self, StageError> {
+        let clock = Clock::scaled(origin(), options.speed);
+        let mut world = World::new(origin());
+        if let Some(interceptor) = options.interceptor {
+            world.intercept(interceptor);
+        }
+        let door = Door::new(world, clock);
+        let repository = options.folder.join("repo.git");
+        let cast = options.cast;
+        furnish(&door, &cast, &options.slack)?;
+
+        let shutdown = CancellationToken::new();
+        let asides = Asides::default();
+        let script = Script {
+            versions: [(cast.versions().1.to_owned(), plot::behaviour(options.scenario))].into(),
+            virtual_service: cast.virtual_service.clone(),
+        };
+        let prometheus = Prometheus::start(door.clone(), script, asides.clone()).await?;
+        let cast = seeded(cast, &repository, &prometheus.url)?;
+        watch(&door, &asides, &repository);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(door.clone().drive(shutdown.clone()));
+        let mut config = engine::Config::new(repository.clone());
+        config.namespace.clone_from(&cast.rollout.namespace);
+        config.skips_unknown_kinds = true;
+        tasks.spawn(Engine::new(config, clock.now()).drive(door.clone(), shutdown.clone(), |_| {}));
+        let props = Props {
+            metrics_url: prometheus.url.clone(),
+            data_plane_delay: options.data_plane_delay,
+            program: options.program,
+            clones: options.clones,
+        };
+        troupe::start(&mut tasks, &door, &props, options.scenario.has_standby(), &shutdown);
+        Ok(Self {
+            scenario: options.scenario,
+            cast,
+            door,
+            repository,
+            slack: options.slack,
+            asides,
+            prometheus,
+            linger: options.linger,
+            data_plane_delay: options.data_plane_delay,
+            shutdown,
+            tasks,
+        })
+    }
+
+    /// The world on this stage.
+    pub fn door(&self) -> &Door {
+        &self.door
+    }
+
+    /// Cancelled when the stage is closed.
+    pub fn closing(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+
+    /// Plays the story to its end. Afterwards everything runs on.
+    ///
+    /// # Errors
+    /// The stage broke down.
+    pub async fn act(&mut self) -> Result<Played, StageError> {
+        let clock = self.door.clock();
+        let mut plot = Plot {
+            scenario: self.scenario,
+            door: &self.door,
+            clock,
+            cast: &self.cast,
+            repository: &self.repository,
+            asides: &self.asides,
+            prometheus: &mut self.prometheus,
+        };
+        let stuck = match plot.play().await {
+            Ok(()) => None,
+            Err(Interrupted::InVain(what)) => Some(what.to_owned()),
+            Err(Interrupted::Stage(error)) => return Err(error),
+        };
+        clock.sleep(self.linger).await;
+        Ok(Played {
+            door: self.door.clone(),
+            repository: self.repository.clone(),
+            slack: self.slack.clone(),
+            asides: self.asides.clone(),
+            stuck,
+            data_plane_delay: self.data_plane_delay,
+        })
+    }
+
+    /// Stops everything.
+    pub async fn close(mut self) {
+        self.shutdown.cancel();
+        let clock = self.door.clock();
+        let stopped = async { while self.tasks.join_next().await.is_some() {} };
+        let _ = clock.timeout(Duration::from_secs(60), stopped).await;
+    }
+}
+
 /// Plays a story to its end and stops everything. `watch` is called with the door as soon as it is open.
 ///
 /// # Errors
 /// The stage could not be set up.
 pub async fn play(options: Options, watch: impl FnOnce(&Door, &Asides, &Path)) -> Result<Played, StageError> {
-    let clock = Clock::scaled(origin(), options.speed);
-    let mut world = World::new(origin());
-    if let Some(interceptor) = options.interceptor {
-        world.intercept(interceptor);
-    }
-    let door = Door::new(world, clock);
-    let repository = options.folder.join("repo.git");
-    let cast = options.cast;
-    furnish(&door, &cast, &options.slack)?;
-
-    let shutdown = CancellationToken::new();
-    let _guard = shutdown.clone().drop_guard();
-    let asides = Asides::default();
-    let script = Script {
-        versions: [(cast.versions().1.to_owned(), plot::behaviour(options.scenario))].into(),
-        virtual_service: cast.virtual_service.clone(),
-    };
-    let mut prometheus = Prometheus::start(door.clone(), script, asides.clone()).await?;
-    let cast = seeded(cast, &repository, &prometheus.url)?;
-    watch(&door, &asides, &repository);
-    let mut tasks = JoinSet::new();
-    tasks.spawn(door.clone().drive(shutdown.clone()));
-    let mut config = engine::Config::new(repository.clone());
-    config.namespace.clone_from(&cast.rollout.namespace);
-    config.skips_unknown_kinds = true;
-    tasks.spawn(Engine::new(config, clock.now()).drive(door.clone(), shutdown.clone(), |_| {}));
-    let props = Props {
-        metrics_url: prometheus.url.clone(),
-        data_plane_delay: options.data_plane_delay,
-        program: options.program,
-        clones: options.clones,
-    };
-    troupe::start(&mut tasks, &door, &props, options.scenario.has_standby(), &shutdown);
-
-    let mut plot = Plot {
-        scenario: options.scenario,
-        door: &door,
-        clock,
-        cast: &cast,
-        repository: &repository,
-        asides: &asides,
-        prometheus: &mut prometheus,
-    };
-    let stuck = match plot.play().await {
-        Ok(()) => None,
-        Err(Interrupted::InVain(what)) => Some(what.to_owned()),
-        Err(Interrupted::Stage(error)) => return Err(error),
-    };
-    clock.sleep(options.linger).await;
-    shutdown.cancel();
-    let stopped = async { while tasks.join_next().await.is_some() {} };
-    let _ = clock.timeout(Duration::from_secs(60), stopped).await;
-    let (slack, data_plane_delay) = (options.slack, options.data_plane_delay);
-    Ok(Played { door, repository, slack, asides, stuck, data_plane_delay })
+    let mut stage = Stage::open(options, watch).await?;
+    let played = stage.act().await?;
+    stage.close().await;
+    Ok(played)
 }
 
 /// Makes the repository, with its own address in the policy and the address of the stage's Prometheus in templates.

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::process;
 use crate::{
+    apply::Limits,
     control::{self, lease::LeaseConfig},
     decide::{analysis::OutageMode, observed::Settings},
     gitops, notify,
@@ -78,7 +79,7 @@ fn controller(
         },
         settings: Settings { data_plane_delay: props.data_plane_delay, outage: OutageMode::Hold },
         sampler: sampler::Settings { address: Some(props.metrics_url.clone()), seed: 1 },
-        passes: 10,
+        limits: Limits { under_way: 10, rate: None },
         resync: Duration::from_secs(900),
         lease: None,
         notify: has_lease.then(|| notify::Config::new(CONTROLLER_NAMESPACE, metrics.clone())),

@@ -1,16 +1,21 @@
 //! From a request to an answer.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Answer, By, Store,
-    change::{with_scale, wrong_name},
+    change::with_scale,
     delete::DeleteOptions,
     discovery,
     history::Key,
     list::Query,
+    patch::go_type,
+    resource::Definition,
     route::{Part, Route, Target, route},
-    status::{self, Refusal, bad_request},
+    status::{
+        self, Cause, Refusal, bad_request, no_kind, no_name, other_kind, other_namespace, other_type,
+        wrong_name,
+    },
     text,
 };
 use crate::api::http::{Body, Method, Request, Response};
@@ -43,7 +48,10 @@ impl Store {
             api_version: &api_version,
             part: target.part,
             dry_run: query.is_dry_run(),
+            strict: query.text("fieldValidation") == "Strict",
+            patches: false,
         };
+        query.check(request.method)?;
         let response = match (request.method, target.name.as_deref()) {
             (Method::Get, _) if query.is_set("watch") => return self.watch(target, &query),
             (Method::Get, None) => self.list(target, &query)?,
@@ -58,9 +66,13 @@ impl Store {
             (Method::Put, Some(name)) => self.put(target, name, json_body(request), by)?,
             (Method::Patch, Some(name)) => self.patch(target, name, &query, &request.body, by)?,
             (Method::Delete, Some(name)) if target.part == Part::Main => {
+                check_options(request)?;
                 self.delete_one(target, name, &delete_options(request))?
             }
-            (Method::Delete, None) => self.delete_all(target, &query, &delete_options(request))?,
+            (Method::Delete, None) => {
+                check_options(request)?;
+                self.delete_all(target, &query, &delete_options(request))?
+            }
             (Method::Post | Method::Put | Method::Patch | Method::Delete, _) => {
                 return Err(status::method_not_allowed());
             }
@@ -97,7 +109,16 @@ impl Store {
         check_body(target, object, Some(name))?;
         let exists = self.at(target.resource, &key).is_some();
         if !exists && target.resource.definition().create_on_update {
-            let created = self.create(target.resource, &key.namespace, object.clone(), by)?;
+            let uid = text(object, "/metadata/uid");
+            if !uid.is_empty() {
+                let definition = target.resource.definition();
+                return Err(status::other_uid(definition, &key.namespace, name, uid, ""));
+            }
+            let mut object = object.clone();
+            if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+                metadata.remove("resourceVersion");
+            }
+            let created = self.create(target.resource, &key.namespace, object, by)?;
             return Ok(Response { status: 201, body: self.shown(&created, target) });
         }
         let updated = self.update(target.resource, &key, by, |_| Ok(object.clone()))?;
@@ -156,6 +177,33 @@ fn json_body(request: &Request) -> &Value {
     }
 }
 
+/// Refuses options that are none.
+fn check_options(request: &Request) -> Result<(), Refusal> {
+    let body = json_body(request);
+    let kind = text(body, "/kind");
+    if !kind.is_empty() && kind != "DeleteOptions" {
+        return Err(status::internal(&no_kind(kind, text(body, "/apiVersion"))));
+    }
+    if !body.is_null() && !body.is_object() {
+        let into = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+        let why = format!("json: cannot unmarshal {} into Go value of type {into}", go_type(body));
+        return Err(status::internal(&format!("couldn't get version/kind; json parse error: {why}")));
+    }
+    let policy = text(body, "/propagationPolicy");
+    let cause = if !policy.is_empty() && body.get("orphanDependents").is_some_and(|it| !it.is_null()) {
+        let why = "orphanDependents and deletionPropagation cannot be both set";
+        Cause::invalid("propagationPolicy", &format!("{policy:?}"), why)
+    } else if !["", "Foreground", "Background", "Orphan"].contains(&policy) {
+        let message = format!(
+            "Unsupported value: {policy:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
+        );
+        Cause { reason: "FieldValueNotSupported", message, field: "propagationPolicy".into() }
+    } else {
+        return Ok(());
+    };
+    Err(status::about_options("DeleteOptions", "meta.k8s.io", cause))
+}
+
 fn delete_options(request: &Request) -> DeleteOptions {
     let mut options = DeleteOptions::read(json_body(request));
     let query = Query(&request.query);
@@ -173,36 +221,75 @@ fn delete_options(request: &Request) -> DeleteOptions {
 fn check_body(target: &Target, object: &Value, name: Option<&str>) -> Result<(), Refusal> {
     let definition = target.resource.definition();
     if !object.is_object() {
-        return Err(bad_request("couldn't get version/kind; json parse error: the body is not an object"));
+        return Err(unrecognized(definition, object));
     }
     let (version, kind) = (text(object, "/apiVersion"), text(object, "/kind"));
-    if definition.custom && kind.is_empty() {
-        return Err(bad_request(&format!("Object 'Kind' is missing in '{}'", shortened(object))));
-    }
-    if !kind.is_empty() && kind != definition.kind {
-        return Err(bad_request(&format!(
-            "{kind} in version {version:?} cannot be handled as a {}: no kind {kind:?} is registered for this path",
-            definition.kind
-        )));
-    }
     let expected = definition.api_version(target.version);
-    if !version.is_empty() && version != expected {
+    if definition.custom {
+        if kind.is_empty() {
+            let sent = object.to_string();
+            let why = format!("Object 'Kind' is missing in '{sent}' ({})", summary(&sent));
+            return Err(not_recognized(definition, &why));
+        }
+        if version != expected {
+            return Err(bad_request(&format!(
+                "the API version in the data ({version}) does not match the expected API version ({expected})"
+            )));
+        }
+    } else if !kind.is_empty() && kind != definition.kind || !version.is_empty() && version != expected {
+        let why = other_type(definition, version, kind);
         return Err(bad_request(&format!(
-            "the API version in the data ({version}) does not match the expected API version ({expected})"
+            "{kind} in version {version:?} cannot be handled as a {}: {why}",
+            definition.kind
         )));
     }
     let namespace = text(object, "/metadata/namespace");
     if !namespace.is_empty() && namespace != target.namespace.as_deref().unwrap_or_default() {
-        return Err(bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request",
-        ));
+        return Err(other_namespace());
+    }
+    if kind != definition.kind && definition.custom {
+        let cause = Cause::invalid("kind", &format!("{kind:?}"), &format!("must be {}", definition.kind));
+        return Err(other_kind(definition, kind, text(object, "/metadata/name"), &cause));
     }
     match (name, text(object, "/metadata/name")) {
+        (Some(name), "") => Err(no_name(name)),
         (Some(name), sent) if sent != name => Err(wrong_name(sent, name)),
         _ => Ok(()),
     }
 }
 
-fn shortened(object: &Value) -> String {
-    json!(object).to_string().chars().take(200).collect()
+fn not_recognized(definition: &Definition, why: &str) -> Refusal {
+    bad_request(&format!("the object provided is unrecognized (must be of type {}): {why}", definition.kind))
+}
+
+/// 400 of a body that is no object, or none at all.
+fn unrecognized(definition: &Definition, body: &Value) -> Refusal {
+    let sent = if body.is_null() { String::new() } else { body.to_string() };
+    let why = match body {
+        Value::Null => "unexpected end of JSON input".to_owned(),
+        other => {
+            let found = go_type(other);
+            let into = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+            format!("json: cannot unmarshal {found} into Go value of type {into}")
+        }
+    };
+    not_recognized(
+        definition,
+        &format!("couldn't get version/kind; json parse error: {why} ({})", summary(&sent)),
+    )
+}
+
+/// The beginning of a body, as the server's messages show it.
+fn summary(sent: &str) -> String {
+    const SHOWN: usize = 30;
+    if sent.is_empty() {
+        return "<empty>".into();
+    }
+    let cut: String = sent.chars().take(SHOWN).collect();
+    let shown = if sent.starts_with('{') {
+        cut.clone()
+    } else {
+        cut.bytes().map(|byte| format!("{byte:02x}")).collect()
+    };
+    if cut.len() < sent.len() { format!("{shown} ...") } else { shown }
 }

@@ -10,13 +10,16 @@ use super::{
     in_version,
     list::Query,
     managers::{Writer, apply},
-    patch::{PatchError, json_patch, merge, strategic_merge},
+    patch::{PatchError, go_type, json_patch, merge, strategic_merge},
     resource::Definition,
     route::{Part, Target},
+    schema::Form,
     status::{
-        Cause, Refusal, apply_conflict, bad_request, invalid, patch_does_not_apply, unsupported_media_type,
+        Cause, Refusal, about_options, apply_conflict, bad_request, internal, invalid, invalid_patch,
+        negative_scale, no_name, other_kind, other_namespace, other_type, patch_does_not_apply,
+        unknown_patch, unsupported_media_type, wrong_name,
     },
-    text,
+    structural, text, typed,
 };
 use crate::api::http::{Body, Response};
 
@@ -53,8 +56,9 @@ impl Store {
         if kind == PatchKind::Apply {
             return self.apply(target, &key, query, patch, by);
         }
+        let by = By { patches: true, ..by };
         let object = self.update(target.resource, &key, by, |live| {
-            patched(kind, in_version(live, definition, target.version), patch, target.part)
+            patched(kind, in_version(live, definition, target.version), patch, target)
         })?;
         let status = 200;
         Ok(Response { status, body: self.shown(&object, target) })
@@ -69,27 +73,32 @@ impl Store {
         by: By<'_>,
     ) -> Result<Response, Refusal> {
         let definition = target.resource.definition();
-        check_apply(definition, query, config, key)?;
+        check_apply(target, query, config, key)?;
         let live = self.at(target.resource, key).cloned();
+        if live.is_none() && target.part != Part::Main {
+            return Err(super::status::not_found(definition, &key.name));
+        }
+        check_typed(target, config)?;
+        let version = text(config, "/metadata/resourceVersion");
+        if !version.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(internal(&format!("strconv.ParseUint: parsing {version:?}: invalid syntax")));
+        }
         let time = self.stamp();
         let writer = Writer {
             manager: query.text("fieldManager"),
             api_version: by.api_version,
             part: target.part,
             time: &time,
-            custom: definition.custom,
+            form: Form::of(target.resource),
             status: definition.status,
         };
         let merged = apply(live.as_deref(), config, &writer, query.is_set("force"))
             .map_err(|conflicts| apply_conflict(&conflicts))?;
         // The owners are already booked.
-        let by = By { manager: None, ..by };
+        let by = By { manager: None, patches: true, ..by };
         if live.is_some() {
             let object = self.update(target.resource, key, by, |_| Ok(merged))?;
             return Ok(Response { status: 200, body: self.shown(&object, target) });
-        }
-        if target.part != Part::Main {
-            return Err(super::status::not_found(definition, &key.name));
         }
         let owners = merged.pointer("/metadata/managedFields").cloned();
         let object = self.create_applied(target, key, merged, owners, by)?;
@@ -105,6 +114,14 @@ impl Store {
         by: By<'_>,
     ) -> Result<Arc<Value>, Refusal> {
         object["metadata"]["name"] = json!(key.name);
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            metadata.remove("resourceVersion");
+        }
+        if !text(&object, "/metadata/uid").is_empty() {
+            let uid = object["metadata"]["uid"].to_string();
+            let cause = Cause::invalid("metadata.uid", &uid, "field is immutable");
+            return Err(invalid(target.resource.definition(), &key.name, &[cause.clone(), cause]));
+        }
         let created = self.create(target.resource, &key.namespace, object, By { dry_run: true, ..by })?;
         let mut created = Value::clone(&created);
         if let Some(owners) = owners {
@@ -127,15 +144,45 @@ impl Store {
     }
 }
 
-fn patched(kind: PatchKind, live: Value, patch: &Value, part: Part) -> Result<Value, Refusal> {
-    if part == Part::Scale {
+fn patched(kind: PatchKind, live: Value, patch: &Value, target: &Target) -> Result<Value, Refusal> {
+    if target.part == Part::Scale {
         let mut scale = scale_of(&live);
         change(kind, &mut scale, patch)?;
         return with_scale(live, &scale);
     }
     let mut object = live;
     change(kind, &mut object, patch)?;
+    decoded(&object, target)?;
     Ok(object)
+}
+
+/// A patch may not make an object of another kind, or one that the kind's type cannot hold.
+fn decoded(object: &Value, target: &Target) -> Result<(), Refusal> {
+    let definition = target.resource.definition();
+    let (version, kind) = (text(object, "/apiVersion"), text(object, "/kind"));
+    if kind.is_empty() {
+        return Err(invalid_patch(object, &format!("Object 'Kind' is missing in '{object}'")));
+    }
+    let expected = definition.api_version(target.version);
+    if (version != expected || kind != definition.kind) && !definition.custom {
+        return Err(invalid_patch(object, &other_type(definition, version, kind)));
+    }
+    let mut shaped = object.clone();
+    if let Err(mismatch) = typed::shape(target.resource, &mut shaped, &mut vec![]) {
+        return Err(invalid_patch(object, &mismatch.to_string()));
+    }
+    if text(object, "/metadata/name").is_empty() {
+        return Err(no_name(target.name.as_deref().unwrap_or_default()));
+    }
+    if kind != definition.kind {
+        let cause = Cause::invalid("kind", &format!("{kind:?}"), &format!("must be {}", definition.kind));
+        return Err(other_kind(definition, kind, text(object, "/metadata/name"), &cause));
+    }
+    if version != expected {
+        let cause = Cause::invalid("apiVersion", &format!("{version:?}"), &format!("must be {expected}"));
+        return Err(invalid(definition, text(object, "/metadata/name"), &[cause]));
+    }
+    Ok(())
 }
 
 fn change(kind: PatchKind, object: &mut Value, patch: &Value) -> Result<(), Refusal> {
@@ -145,7 +192,13 @@ fn change(kind: PatchKind, object: &mut Value, patch: &Value) -> Result<(), Refu
             PatchError::DoesNotApply => patch_does_not_apply(),
         })?,
         PatchKind::Merge | PatchKind::Strategic if !patch.is_object() => {
-            return Err(bad_request("json: cannot unmarshal into Go value of type map[string]interface {}"));
+            let found = go_type(patch);
+            return Err(bad_request(&match found {
+                "null" => "Invalid JSON Patch".to_owned(),
+                _ => format!(
+                    "error decoding patch: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+                ),
+            }));
         }
         PatchKind::Merge | PatchKind::Apply => merge(object, patch),
         PatchKind::Strategic => strategic_merge(object, patch),
@@ -154,41 +207,71 @@ fn change(kind: PatchKind, object: &mut Value, patch: &Value) -> Result<(), Refu
 }
 
 fn unknown_format(definition: &Definition) -> Refusal {
-    let mut accepted = vec!["application/json-patch+json", "application/merge-patch+json"];
     if !definition.custom {
-        accepted.push("application/strategic-merge-patch+json");
+        return unknown_patch();
     }
-    accepted.push("application/apply-patch+yaml");
-    unsupported_media_type(&accepted)
+    unsupported_media_type(&[
+        "application/json-patch+json",
+        "application/merge-patch+json",
+        "application/apply-patch+yaml",
+    ])
 }
 
-fn check_apply(definition: &Definition, query: &Query<'_>, config: &Value, key: &Key) -> Result<(), Refusal> {
+fn check_apply(target: &Target, query: &Query<'_>, config: &Value, key: &Key) -> Result<(), Refusal> {
     if query.text("fieldManager").is_empty() {
         let cause = Cause::required("fieldManager", "is required for apply patch");
-        let mut refusal = invalid(definition, "", &[cause]);
-        refusal.body["message"] = json!(
-            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch"
-        );
-        refusal.body["details"]["group"] = json!("meta.k8s.io");
-        refusal.body["details"]["kind"] = json!("PatchOptions");
-        return Err(refusal);
+        return Err(about_options("PatchOptions", "meta.k8s.io", cause));
     }
-    if config.pointer("/metadata/managedFields").and_then(Value::as_array).is_some_and(|all| !all.is_empty())
-    {
-        return Err(bad_request("metadata.managedFields must be nil"));
+    let definition = target.resource.definition();
+    if !config.is_object() {
+        let found = go_type(config);
+        let why = format!("cannot unmarshal {found} into Go value of type map[string]interface {{}}");
+        return Err(bad_request(&format!(
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: {why}"
+        )));
     }
-    if text(config, "/apiVersion").is_empty() || text(config, "/kind").is_empty() {
-        return Err(bad_request("error decoding patch: Object 'Kind' is missing"));
+    let (version, kind) = (text(config, "/apiVersion"), text(config, "/kind"));
+    if version != definition.api_version(target.version) || kind != definition.kind {
+        let version = if version.contains('/') { version.to_owned() } else { format!("/{version}") };
+        return Err(bad_request(&format!("invalid object type: {version}, Kind={kind}")));
     }
     let name = text(config, "/metadata/name");
     if !name.is_empty() && name != key.name {
         return Err(wrong_name(name, &key.name));
     }
+    let namespace = text(config, "/metadata/namespace");
+    if !namespace.is_empty() && namespace != key.namespace {
+        return Err(other_namespace());
+    }
+    if config.pointer("/metadata/managedFields").and_then(Value::as_array).is_some_and(|all| !all.is_empty())
+    {
+        return Err(bad_request("metadata.managedFields must be nil"));
+    }
     Ok(())
 }
 
-pub(super) fn wrong_name(sent: &str, path: &str) -> Refusal {
-    bad_request(&format!("the name of the object ({sent}) does not match the name on the URL ({path})"))
+/// What is applied has to be of the kind's type, down to the last field.
+fn check_typed(target: &Target, config: &Value) -> Result<(), Refusal> {
+    let definition = target.resource.definition();
+    let refused = |why: &str| {
+        let (version, kind) = (text(config, "/apiVersion"), definition.kind);
+        let version = if version.contains('/') { version.to_owned() } else { format!("/{version}") };
+        let (namespace, name) = (text(config, "/metadata/namespace"), text(config, "/metadata/name"));
+        internal(&format!(
+            "failed to create typed patch object ({namespace}/{name}; {version}, Kind={kind}): {why}"
+        ))
+    };
+    let (mut shaped, mut unknown) = (config.clone(), vec![]);
+    typed::shape(target.resource, &mut shaped, &mut unknown)
+        .map_err(|mismatch| refused(&mismatch.to_string()))?;
+    structural::shape(target.resource, &mut shaped, &mut unknown);
+    if let Some(field) = unknown.first() {
+        return Err(refused(&format!(".{field}: field not declared in schema")));
+    }
+    match structural::check(target.resource, config, None).iter().find(|cause| cause.is_of_another_type()) {
+        Some(cause) => Err(refused(&format!(".{}: {}", cause.field, cause.message))),
+        None => Ok(()),
+    }
 }
 
 /// The autoscaling view of an object. Rollouts count what their HPA is to see.
@@ -224,8 +307,10 @@ pub(super) fn scale_of(object: &Value) -> Value {
 /// The object with the replicas of a Scale, and its resourceVersion to be checked.
 pub(super) fn with_scale(mut object: Value, scale: &Value) -> Result<Value, Refusal> {
     let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
-    if replicas < 0 {
-        return Err(bad_request("spec.replicas: Invalid value: must be greater than or equal to 0"));
+    if replicas < 0 && object["kind"] != "Rollout" {
+        let cause =
+            Cause::invalid("spec.replicas", &replicas.to_string(), "must be greater than or equal to 0");
+        return Err(negative_scale(text(&object, "/metadata/name"), cause));
     }
     object["spec"]["replicas"] = json!(replicas);
     let version = text(scale, "/metadata/resourceVersion");

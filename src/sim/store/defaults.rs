@@ -60,16 +60,29 @@ fn set(object: &mut Value, path: &[&str], field: &str, value: Value) {
 fn pod(object: &mut Value) {
     if let Some(spec) = child(object, &["spec"]) {
         pod_spec(spec);
-        let account = spec.get("serviceAccountName").cloned().unwrap_or_else(|| json!("default"));
-        for (field, value) in [
-            ("serviceAccountName", account.clone()),
-            ("serviceAccount", account),
-            ("enableServiceLinks", json!(true)),
-            ("priority", json!(0)),
-            ("preemptionPolicy", json!("PreemptLowerPriority")),
-        ] {
-            spec.entry(field.to_owned()).or_insert(value);
-        }
+        spec.entry("enableServiceLinks").or_insert(json!(true));
+    }
+}
+
+/// What admission adds to a new object, after its owners are booked: nobody owns it.
+pub(super) fn admit(resource: Resource, object: &mut Value) {
+    if resource == Resource::Namespaces {
+        set(object, &["spec"], "finalizers", json!(["kubernetes"]));
+    }
+    if resource != Resource::Pods {
+        return;
+    }
+    let Some(spec) = child(object, &["spec"]) else { return };
+    let toleration = |key: &str| {
+        json!({"key": format!("node.kubernetes.io/{key}"), "operator": "Exists", "effect": "NoExecute",
+            "tolerationSeconds": 300})
+    };
+    for (field, value) in [
+        ("priority", json!(0)),
+        ("preemptionPolicy", json!("PreemptLowerPriority")),
+        ("tolerations", json!([toleration("not-ready"), toleration("unreachable")])),
+    ] {
+        spec.entry(field.to_owned()).or_insert(value);
     }
 }
 
@@ -173,14 +186,12 @@ fn replica_set(object: &mut Value) {
 
 fn deployment(object: &mut Value) {
     template(object);
-    for (field, value) in [
-        ("replicas", json!(1)),
-        ("revisionHistoryLimit", json!(10)),
-        ("progressDeadlineSeconds", json!(600)),
-        ("strategy", json!({"type": "RollingUpdate"})),
-    ] {
+    for (field, value) in
+        [("replicas", json!(1)), ("revisionHistoryLimit", json!(10)), ("progressDeadlineSeconds", json!(600))]
+    {
         set(object, &["spec"], field, value);
     }
+    set(object, &["spec", "strategy"], "type", json!("RollingUpdate"));
     if object.pointer("/spec/strategy/type").and_then(Value::as_str) == Some("RollingUpdate") {
         for field in ["maxSurge", "maxUnavailable"] {
             set(object, &["spec", "strategy", "rollingUpdate"], field, json!("25%"));
@@ -196,11 +207,16 @@ fn service(object: &mut Value) {
     ] {
         set(object, &["spec"], field, value);
     }
+    if object.pointer("/spec/sessionAffinity").and_then(Value::as_str) == Some("ClientIP") {
+        set(object, &["spec", "sessionAffinityConfig", "clientIP"], "timeoutSeconds", json!(10800));
+    }
     let ports = object.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
     for port in ports.into_iter().flatten() {
         set(port, &[], "protocol", json!("TCP"));
         let number = port.get("port").cloned().unwrap_or(Value::Null);
-        set(port, &[], "targetPort", number);
+        if port.get("targetPort").is_none_or(|target| *target == json!(0) || *target == json!("")) {
+            port["targetPort"] = number;
+        }
     }
 }
 
@@ -242,7 +258,6 @@ fn event(object: &mut Value) {
 fn namespace(object: &mut Value) {
     let name = object.pointer("/metadata/name").cloned().unwrap_or(Value::Null);
     set(object, &["metadata", "labels"], "kubernetes.io/metadata.name", name);
-    set(object, &["spec"], "finalizers", json!(["kubernetes"]));
 }
 
 fn established(definition: &Value, now: &str) -> Value {

@@ -77,12 +77,21 @@ impl Store {
         }
         let grace = grace_seconds(resource, &live, options);
         let mut marked = Value::clone(&live);
-        let held = self.hold(resource, &mut marked, options);
+        // Events have nothing that could be collected.
+        let held = if resource == Resource::Events {
+            self.hold(resource, &mut marked, &DeleteOptions::default())
+        } else {
+            self.hold(resource, &mut marked, options)
+        };
         if options.dry_run {
             return Ok(Deleted { object: live, gone: !held && grace == 0 });
         }
         if !held && grace == 0 {
-            return Ok(Deleted { object: self.commit(resource, key.clone(), None), gone: true });
+            let mut last = Value::clone(&*self.commit(resource, key.clone(), None));
+            if resource == Resource::Pods && live.pointer("/metadata/deletionTimestamp").is_some() {
+                last["metadata"]["deletionGracePeriodSeconds"] = json!(0);
+            }
+            return Ok(Deleted { object: Arc::new(last), gone: true });
         }
         self.mark(resource, &live, &mut marked, grace);
         if marked == *live {
@@ -98,12 +107,22 @@ impl Store {
             Some("Orphan") => Some("orphan"),
             _ => None,
         };
-        if let (Some(finalizer), Some(metadata)) =
-            (finalizer, object.get_mut("metadata").and_then(Value::as_object_mut))
+        if let (Some(metadata), true) =
+            (object.get_mut("metadata").and_then(Value::as_object_mut), options.propagation.is_some())
         {
             let all = metadata.entry("finalizers").or_insert_with(|| json!([]));
-            if let Some(all) = all.as_array_mut().filter(|all| !all.contains(&json!(finalizer))) {
-                all.push(json!(finalizer));
+            if let Some(all) = all.as_array_mut() {
+                // The last word counts.
+                all.retain(|one| {
+                    let one = one.as_str();
+                    !["foregroundDeletion", "orphan"].map(Some).contains(&one) || one == finalizer
+                });
+                if let Some(finalizer) = finalizer.filter(|finalizer| !all.contains(&json!(finalizer))) {
+                    all.push(json!(finalizer));
+                }
+            }
+            if metadata.get("finalizers").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+                metadata.remove("finalizers");
             }
         }
         let finalizers = object.pointer("/metadata/finalizers").and_then(Value::as_array);

@@ -37,7 +37,11 @@ pub(super) fn answer(document: &Discovery) -> Response {
             }
             let group_version = if group.is_empty() { version.clone() } else { format!("{group}/{version}") };
             let kind = "APIResourceList";
-            json!({"kind": kind, "apiVersion": "v1", "groupVersion": group_version, "resources": resources})
+            let mut list = json!({"kind": kind, "groupVersion": group_version, "resources": resources});
+            if !group.is_empty() {
+                list["apiVersion"] = json!("v1");
+            }
+            list
         }
     };
     Response { status: 200, body }
@@ -76,6 +80,75 @@ fn openapi(wanted: &str) -> Value {
     json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.34.4"}, "paths": paths})
 }
 
+/// Discovery of the core group, or of all others, as one `APIGroupDiscoveryList`.
+pub fn aggregated(core: bool) -> Value {
+    let groups = if core { vec![""] } else { Definition::groups() };
+    let items: Vec<Value> = groups.into_iter().map(aggregated_group).collect();
+    json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
+}
+
+fn aggregated_group(name: &str) -> Value {
+    let served = group(name);
+    let versions = served.as_ref().and_then(|group| group["versions"].as_array());
+    let versions: Vec<&str> = match versions {
+        Some(versions) if !name.is_empty() => {
+            versions.iter().filter_map(|it| it["version"].as_str()).collect()
+        }
+        _ => vec!["v1"],
+    };
+    let versions: Vec<Value> = versions
+        .into_iter()
+        .map(|version| {
+            let resources = aggregated_resources(name, version);
+            json!({"version": version, "resources": resources, "freshness": "Current"})
+        })
+        .collect();
+    let metadata = if name.is_empty() { json!({}) } else { json!({"name": name}) };
+    json!({"metadata": metadata, "versions": versions})
+}
+
+fn is_custom(group: &str) -> bool {
+    Resource::all().map(Resource::definition).any(|row| row.group == group && row.custom)
+}
+
+fn aggregated_resources(group: &str, version: &str) -> Vec<Value> {
+    let mut found: Vec<Value> = vec![];
+    for entry in resources(group, version) {
+        let own =
+            |field: &str, usual: &str| entry.get(field).and_then(Value::as_str).unwrap_or(usual).to_owned();
+        // Built-in kinds leave out what is the same as the group's.
+        let (usual_group, usual_version) = if is_custom(group) { (group, version) } else { ("", "") };
+        let kind = json!({"group": own("group", usual_group), "version": own("version", usual_version), "kind": entry["kind"]});
+        let name = own("name", "");
+        match (name.split_once('/'), found.last_mut()) {
+            (Some((_, part)), Some(last)) => {
+                let part = json!({"subresource": part, "responseKind": kind, "verbs": entry["verbs"]});
+                match last.get_mut("subresources").and_then(Value::as_array_mut) {
+                    Some(parts) => {
+                        parts.push(part);
+                        if !is_custom(group) {
+                            parts.sort_by_key(|part| part["subresource"].to_string());
+                        }
+                    }
+                    None => last["subresources"] = json!([part]),
+                }
+            }
+            _ => {
+                let scope = if entry["namespaced"] == true { "Namespaced" } else { "Cluster" };
+                let mut resource = json!({"resource": name, "responseKind": kind, "scope": scope,
+                    "singularResource": entry["singularName"], "verbs": entry["verbs"]});
+                for field in ["shortNames", "categories"] {
+                    if let Some(value) = entry.get(field) {
+                        resource[field] = value.clone();
+                    }
+                }
+                found.push(resource);
+            }
+        }
+    }
+    found
+}
+
 fn version() -> Value {
     json!({
         "major": "1", "minor": "34", "gitVersion": "v1.34.4", "gitCommit": "", "gitTreeState": "clean",
@@ -106,6 +179,23 @@ fn group(name: &str) -> Option<Value> {
     }))
 }
 
+fn verbs(row: &Definition) -> &'static [&'static str] {
+    match (row.custom, row.kind) {
+        (true, _) => &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
+        (false, "Namespace") => &["create", "delete", "get", "list", "patch", "update", "watch"],
+        (false, _) => &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+    }
+}
+
+fn categories(row: &Definition) -> &'static [&'static str] {
+    match (row.group, row.kind) {
+        ("networking.istio.io", _) => &["istio-io", "networking-istio-io"],
+        ("apiextensions.k8s.io", _) => &["api-extensions"],
+        ("", "Pod" | "Service") | ("apps", "Deployment" | "ReplicaSet") => &["all"],
+        _ => &[],
+    }
+}
+
 fn resources(group: &str, version: &str) -> Vec<Value> {
     let mut found = vec![];
     for row in Resource::all().map(Resource::definition) {
@@ -114,13 +204,13 @@ fn resources(group: &str, version: &str) -> Vec<Value> {
         }
         let mut entry = json!({
             "name": row.plural, "singularName": row.singular, "namespaced": row.namespaced, "kind": row.kind,
-            "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+            "verbs": verbs(row),
         });
         if !row.short.is_empty() {
             entry["shortNames"] = json!(row.short);
         }
-        if matches!(row.kind, "Rollout" | "Deployment" | "ReplicaSet" | "Pod" | "Service") {
-            entry["categories"] = json!(["all"]);
+        if !categories(row).is_empty() {
+            entry["categories"] = json!(categories(row));
         }
         found.push(entry);
         let part = |name: &str, group: &str, version: &str, kind: &str, verbs: &[&str]| {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::schema::{ListKind, is_atomic_map, list_kind};
+use super::schema::{Form, ListKind, is_atomic_map, list_kind};
 
 /// A set of paths. Steps are spelt as on the wire: `f:<field>`, `k:<keys of an entry>`, `v:<value>`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,9 +31,9 @@ impl Difference {
 
 impl FieldSet {
     /// The fields a server-side apply of `value` claims.
-    pub(super) fn claimed(value: &Value, custom: bool) -> Self {
+    pub(super) fn claimed(value: &Value, form: Form) -> Self {
         let mut set = Self::default();
-        set.insert(value, custom, &mut vec![], false);
+        set.insert(value, form, &mut vec![], false);
         set
     }
 
@@ -199,18 +199,21 @@ impl FieldSet {
         }
     }
 
-    fn insert<'a>(&mut self, value: &'a Value, custom: bool, path: &mut Vec<&'a str>, containers: bool) {
+    fn insert<'a>(&mut self, value: &'a Value, form: Form, path: &mut Vec<&'a str>, containers: bool) {
+        let containers = containers || form.is_untyped(path);
         match value {
-            Value::Object(fields) if !fields.is_empty() && !is_atomic_map(custom, path) => {
-                self.member |= containers && !is_structure(custom, path);
+            Value::Object(fields) if !fields.is_empty() && !is_atomic_map(form, path) => {
+                self.member |= containers && !is_structure(form, path);
                 for (name, inner) in fields {
                     path.push(name);
                     let child = self.below.entry(format!("f:{name}")).or_default();
-                    child.insert(inner, custom, path, containers);
+                    child.insert(inner, form, path, containers);
                     path.pop();
                 }
             }
-            Value::Array(items) if !items.is_empty() => match list_kind(custom, path) {
+            Value::Array(items) if items.is_empty() && list_kind(form, path) != ListKind::Atomic => {}
+            Value::Null if path.first() == Some(&"metadata") => {}
+            Value::Array(items) if !items.is_empty() => match list_kind(form, path) {
                 ListKind::Atomic => self.member = true,
                 ListKind::Set => {
                     self.member |= containers;
@@ -224,7 +227,9 @@ impl FieldSet {
                     for item in items {
                         let child = self.below.entry(entry_step(keys, item)).or_default();
                         child.member = true;
-                        child.insert(item, custom, path, containers);
+                        if !is_atomic_entry(path) {
+                            child.insert(item, form, path, containers);
+                        }
                     }
                 }
             },
@@ -238,13 +243,18 @@ impl FieldSet {
     }
 }
 
+/// True for lists whose entries are replaced whole.
+fn is_atomic_entry(path: &[&str]) -> bool {
+    path == ["metadata", "ownerReferences"]
+}
+
 /// Structures of built-in kinds that always exist and are never owned themselves.
-fn is_structure(custom: bool, path: &[&str]) -> bool {
+fn is_structure(form: Form, path: &[&str]) -> bool {
     match path {
         [] | ["metadata"] => true,
         ["spec" | "status" | "source"]
         | ["spec", "template" | "strategy"]
-        | ["spec", "template", "spec" | "metadata"] => !custom,
+        | ["spec", "template", "spec" | "metadata"] => !form.is_custom(),
         _ => false,
     }
 }
@@ -269,6 +279,7 @@ pub(super) fn entry_step(keys: &[&str], item: &Value) -> String {
         let value = match item.get(*key) {
             Some(value) => value.clone(),
             None if *key == "protocol" => json!("TCP"),
+            None if *key == "uid" => json!(""),
             None => continue,
         };
         named.insert((*key).to_owned(), value);
@@ -292,16 +303,16 @@ fn names_entry(step: &str, item: &Value) -> bool {
 }
 
 /// Compares two objects field by field, lists by the rules of their kind.
-pub(super) fn difference(old: &Value, new: &Value, custom: bool) -> Difference {
+pub(super) fn difference(old: &Value, new: &Value, form: Form) -> Difference {
     let mut found = Difference::default();
-    compare(old, new, custom, &mut vec![], &mut found.changed, &mut found.removed);
+    compare(old, new, form, &mut vec![], &mut found.changed, &mut found.removed);
     found
 }
 
 fn compare<'a>(
     old: &'a Value,
     new: &'a Value,
-    custom: bool,
+    form: Form,
     path: &mut Vec<&'a str>,
     changed: &mut FieldSet,
     removed: &mut FieldSet,
@@ -310,17 +321,17 @@ fn compare<'a>(
         return;
     }
     match (old, new) {
-        (Value::Object(before), Value::Object(after)) if !is_atomic_map(custom, path) => {
+        (Value::Object(before), Value::Object(after)) if !is_atomic_map(form, path) => {
             let names: BTreeSet<&'a String> = before.keys().chain(after.keys()).collect();
             for name in names {
                 path.push(name);
                 let step = format!("f:{name}");
-                compare_entry(before.get(name), after.get(name), &step, custom, path, changed, removed);
+                compare_entry(before.get(name), after.get(name), &step, form, path, changed, removed);
                 path.pop();
             }
         }
         (Value::Array(before), Value::Array(after)) => {
-            let step: fn(&[&str], &Value) -> String = match list_kind(custom, path) {
+            let step: fn(&[&str], &Value) -> String = match list_kind(form, path) {
                 ListKind::Atomic => {
                     changed.member = true;
                     return;
@@ -328,7 +339,7 @@ fn compare<'a>(
                 ListKind::Set => |_, item| format!("v:{item}"),
                 ListKind::Keyed(_) => entry_step,
             };
-            let keys = match list_kind(custom, path) {
+            let keys = match list_kind(form, path) {
                 ListKind::Keyed(keys) => keys,
                 ListKind::Atomic | ListKind::Set => &[],
             };
@@ -337,7 +348,7 @@ fn compare<'a>(
             let steps: BTreeSet<_> = before.keys().chain(after.keys()).collect();
             for step in steps {
                 let (old, new) = (before.get(step).copied(), after.get(step).copied());
-                compare_entry(old, new, step, custom, path, changed, removed);
+                compare_entry(old, new, step, form, path, changed, removed);
             }
         }
         _ => changed.member = true,
@@ -348,22 +359,31 @@ fn compare_entry<'a>(
     old: Option<&'a Value>,
     new: Option<&'a Value>,
     step: &str,
-    custom: bool,
+    form: Form,
     path: &mut Vec<&'a str>,
     changed: &mut FieldSet,
     removed: &mut FieldSet,
 ) {
-    match (old, new) {
+    match (old.filter(|old| !old.is_null()), new) {
         (None, None) => {}
+        (None, Some(Value::Null)) if old.is_some() => {}
         (None, Some(new)) => {
             let child = changed.below.entry(step.to_owned()).or_default();
-            child.member |= step.starts_with("k:") || step.starts_with("v:");
-            child.insert(new, custom, path, true);
+            let is_entry = step.starts_with("k:") || step.starts_with("v:");
+            child.member |= is_entry;
+            if !(is_entry && is_atomic_entry(path)) {
+                child.insert(new, form, path, true);
+            }
         }
         (Some(_), None) => removed.below.entry(step.to_owned()).or_default().member = true,
+        (Some(old), Some(new)) if step.starts_with("k:") && is_atomic_entry(path) => {
+            if old != new {
+                changed.below.entry(step.to_owned()).or_default().member = true;
+            }
+        }
         (Some(old), Some(new)) => {
             let (mut more, mut less) = (FieldSet::default(), FieldSet::default());
-            compare(old, new, custom, path, &mut more, &mut less);
+            compare(old, new, form, path, &mut more, &mut less);
             if !more.is_empty() {
                 changed.below.insert(step.to_owned(), more);
             }
@@ -382,14 +402,14 @@ mod tests {
     fn claimed_fields_print_as_the_server_prints_them() {
         let applied = json!({"metadata": {"labels": {"a": "b"}},
             "spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}});
-        let claimed = FieldSet::claimed(&applied, false);
+        let claimed = FieldSet::claimed(&applied, Form::BUILT_IN);
         assert_eq!(
             claimed.to_wire(),
             json!({"f:metadata": {"f:labels": {"f:a": {}}}, "f:spec": {"f:template": {"f:spec": {"f:containers": {
                 "k:{\"name\":\"c\"}": {".": {}, "f:image": {}, "f:name": {}}}}}}})
         );
         assert_eq!(FieldSet::from_wire(&claimed.to_wire()), claimed);
-        let custom = FieldSet::claimed(&json!({"spec": {"http": [{"name": "x"}]}}), true);
+        let custom = FieldSet::claimed(&json!({"spec": {"http": [{"name": "x"}]}}), Form::CUSTOM);
         assert_eq!(custom.printed(), [".spec.http"]);
     }
 
@@ -397,13 +417,13 @@ mod tests {
     fn difference_tells_changes_from_removals() {
         let old = json!({"spec": {"a": 1, "gone": {"x": 1}, "list": [1]}});
         let new = json!({"spec": {"a": 2, "new": {"y": 1}, "list": [1, 2]}});
-        let found = difference(&old, &new, true);
+        let found = difference(&old, &new, Form::CUSTOM);
         assert_eq!(
             found.changed.to_wire(),
             json!({"f:spec": {"f:a": {}, "f:list": {}, "f:new": {".": {}, "f:y": {}}}})
         );
         assert_eq!(found.removed.to_wire(), json!({"f:spec": {"f:gone": {}}}));
-        assert!(difference(&old, &old, true).is_empty());
+        assert!(difference(&old, &old, Form::CUSTOM).is_empty());
     }
 
     #[test]

@@ -11,9 +11,9 @@ use super::{
     resource::Resource,
     route::Target,
     selector::Selectors,
-    status::{Refusal, bad_request, expired, too_large},
+    status::{Cause, Refusal, about_options, bad_request, expired, too_large},
 };
-use crate::api::http::Response;
+use crate::api::http::{Method, Response};
 
 /// A watch that was opened.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +42,65 @@ impl Query<'_> {
 
     pub(super) fn is_set(&self, name: &str) -> bool {
         matches!(self.text(name), "true" | "1")
+    }
+
+    /// Refuses options that a request cannot have.
+    pub(super) fn check(&self, method: Method) -> Result<(), Refusal> {
+        let not_supported = |field: &str, shown: String, supported: &[&str]| {
+            let supported: Vec<String> = supported.iter().map(|one| format!("{one:?}")).collect();
+            let message = format!("Unsupported value: {shown}: supported values: {}", supported.join(", "));
+            Cause { reason: "FieldValueNotSupported", message, field: field.to_owned() }
+        };
+        let kind = match method {
+            Method::Get => return Ok(()),
+            Method::Post => "CreateOptions",
+            Method::Put => "UpdateOptions",
+            Method::Patch => "PatchOptions",
+            Method::Delete => "DeleteOptions",
+        };
+        let (dry, validation) = (self.text("dryRun"), self.text("fieldValidation"));
+        let cause = if !["", "All"].contains(&dry) {
+            not_supported("dryRun", json!([dry]).to_string(), &["All"])
+        } else if !["", "Ignore", "Strict", "Warn"].contains(&validation) {
+            not_supported("fieldValidation", format!("{validation:?}"), &["", "Ignore", "Strict", "Warn"])
+        } else {
+            return Ok(());
+        };
+        Err(about_options(kind, "meta.k8s.io", cause))
+    }
+
+    /// Refuses a combination of versions and pages that means nothing.
+    fn check_list(&self) -> Result<(), Refusal> {
+        let (version, matching) = (self.text("resourceVersion"), self.text("resourceVersionMatch"));
+        if let Some(limit) =
+            Some(self.text("limit")).filter(|limit| !limit.is_empty() && limit.parse::<i64>().is_err())
+        {
+            return Err(bad_request(&format!("strconv.ParseInt: parsing {limit:?}: invalid syntax")));
+        }
+        let options = |cause| Err(about_options("ListOptions", "meta.k8s.io", cause));
+        if !matching.is_empty() && version.is_empty() {
+            let message =
+                "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided".into();
+            return options(Cause {
+                reason: "FieldValueForbidden",
+                message,
+                field: "resourceVersionMatch".into(),
+            });
+        }
+        if !["", "Exact", "NotOlderThan"].contains(&matching) {
+            let message = format!(
+                "Unsupported value: {matching:?}: supported values: \"Exact\", \"NotOlderThan\", \"\""
+            );
+            return options(Cause {
+                reason: "FieldValueNotSupported",
+                message,
+                field: "resourceVersionMatch".into(),
+            });
+        }
+        if !self.text("continue").is_empty() && !["", "0"].contains(&version) {
+            return Err(bad_request("specifying resource version is not allowed when using continue"));
+        }
+        Ok(())
     }
 
     pub(super) fn is_dry_run(&self) -> bool {
@@ -88,8 +147,18 @@ impl Store {
     pub(super) fn selectors(target: &Target, query: &Query<'_>) -> Result<Selectors, Refusal> {
         let supported = SELECTABLE.iter().find(|(resource, _)| *resource == target.resource);
         let supported = supported.map(|(_, fields)| *fields).unwrap_or_default();
-        Selectors::parse(query.text("labelSelector"), query.text("fieldSelector"), supported)
-            .map_err(|message| bad_request(&message))
+        Selectors::parse(query.text("labelSelector"), query.text("fieldSelector"), supported).map_err(
+            |message| {
+                let (asked, known) =
+                    message.split_once(" is not a known field selector").unwrap_or((&message, ""));
+                let custom = target.resource.definition().custom && !known.is_empty();
+                bad_request(&if custom {
+                    format!("field label not supported: {}", asked.trim_matches('"'))
+                } else {
+                    message
+                })
+            },
+        )
     }
 
     pub(super) fn watch(&self, target: &Target, query: &Query<'_>) -> Result<Answer, Refusal> {
@@ -129,6 +198,7 @@ impl Store {
 
     pub(super) fn list(&self, target: &Target, query: &Query<'_>) -> Result<Response, Refusal> {
         let definition = target.resource.definition();
+        query.check_list()?;
         let selectors = Self::selectors(target, query)?;
         let limit: usize = query.text("limit").parse().unwrap_or(0);
         let token = query.text("continue");
@@ -220,7 +290,10 @@ impl Store {
 }
 
 fn read_version(text: &str) -> Result<u64, Refusal> {
-    text.parse().map_err(|_| bad_request(&format!("Invalid value: {text:?}: invalid resource version")))
+    text.parse().map_err(|_| {
+        let why = format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
+        bad_request(&format!("invalid resource version: resourceVersion: {why}"))
+    })
 }
 
 fn token_of(rv: u64, last: &Key) -> String {

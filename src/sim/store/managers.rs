@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{
     fields::{FieldSet, difference, entry_step},
     route::Part,
-    schema::{ListKind, is_atomic_map, list_kind},
+    schema::{Form, ListKind, is_atomic_map, list_kind},
 };
 
 /// Who writes: manager, the `apiVersion` it speaks, which part of the object, and when.
@@ -16,8 +16,7 @@ pub(super) struct Writer<'a> {
     pub part: Part,
     /// RFC 3339, whole seconds.
     pub time: &'a str,
-    /// False for kinds whose lists have merge keys.
-    pub custom: bool,
+    pub form: Form,
     /// The kind has a status subresource.
     pub status: bool,
 }
@@ -48,8 +47,11 @@ impl Entry {
     fn print(&self) -> Value {
         let mut entry = json!({
             "manager": self.manager, "operation": self.operation, "apiVersion": self.api_version,
-            "time": self.time, "fieldsType": "FieldsV1", "fieldsV1": self.set.to_wire(),
+            "fieldsType": "FieldsV1", "fieldsV1": self.set.to_wire(),
         });
+        if !self.time.is_empty() {
+            entry["time"] = json!(self.time);
+        }
         if !self.subresource.is_empty() {
             entry["subresource"] = json!(self.subresource);
         }
@@ -125,10 +127,6 @@ fn strip(set: &mut FieldSet, writer: &Writer<'_>) {
         set.forget(&["metadata", server_set]);
     }
     match writer.part {
-        Part::Status if writer.custom => {
-            set.forget(&["spec"]);
-            set.forget(&["metadata"]);
-        }
         Part::Status => set.forget(&["spec"]),
         Part::Main if writer.status => set.forget(&["status"]),
         Part::Main | Part::Scale | Part::Eviction => {}
@@ -137,21 +135,34 @@ fn strip(set: &mut FieldSet, writer: &Writer<'_>) {
 
 /// Books an update of `live` (absent at creation) to `new` on the writer. The entries `new` came with are kept, so
 /// that a client can drop its own; a single empty entry clears the list; none at all means those of `live`.
-pub(super) fn track_update(live: Option<&Value>, new: &mut Value, writer: &Writer<'_>) {
+/// What is booked is the difference between `live` and `booked`; at creation `live` is what the type begins with.
+pub(super) fn track_update(
+    live: &Value,
+    is_update: bool,
+    booked: &Value,
+    new: &mut Value,
+    writer: &Writer<'_>,
+) {
     let sent = new.pointer("/metadata/managedFields").and_then(Value::as_array);
     let cleared = sent.is_some_and(|sent| matches!(sent.as_slice(), [one] if one == &json!({})));
-    let mut entries = match (sent, live) {
-        (Some(sent), _) if !sent.is_empty() => read(new),
-        (_, Some(live)) => read(live),
-        (_, None) => vec![],
+    let has_empty_list = sent.is_some_and(Vec::is_empty);
+    let mut entries = match sent {
+        Some(sent) if !sent.is_empty() => read(new),
+        _ if is_update => read(live),
+        _ => vec![],
     };
     if cleared {
         entries.clear();
     }
+    // Cleared, and to stay so. What the world made itself has no owners either, and gets some with the first update.
+    if is_update && read(live).is_empty() && has_empty_list {
+        write(new, vec![]);
+        return;
+    }
     if let Some(metadata) = new.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
-    let mut found = difference(live.unwrap_or(&json!({})), new, writer.custom);
+    let mut found = difference(live, booked, writer.form);
     strip(&mut found.changed, writer);
     strip(&mut found.removed, writer);
     if !found.is_empty() {
@@ -180,6 +191,9 @@ fn own(entries: &mut Vec<Entry>, writer: &Writer<'_>, operation: &str, change: i
     };
     let before = entry.set.clone();
     change(&mut entry.set);
+    if operation == "Apply" {
+        entry.api_version = writer.api_version.to_owned();
+    }
     if entry.set != before {
         entry.time = writer.time.to_owned();
         entry.api_version = writer.api_version.to_owned();
@@ -200,14 +214,12 @@ pub(super) fn apply(
     let nothing = json!({"metadata": {}});
     let base = live.unwrap_or(&nothing);
     let mut entries = read(base);
-    let mut config = config.clone();
-    drop_nulls(&mut config);
-    let mut claimed = FieldSet::claimed(&config, writer.custom);
+    let mut claimed = FieldSet::claimed(config, writer.form);
     strip(&mut claimed, writer);
 
     let mut merged = base.clone();
-    lay_over(&mut merged, &config, writer.custom, &mut vec![]);
-    let mut changed = difference(base, &merged, writer.custom).changed;
+    lay_over(&mut merged, config, writer.form, &mut vec![]);
+    let mut changed = difference(base, &merged, writer.form).changed;
     strip(&mut changed, writer);
     let mut conflicts = vec![];
     for entry in entries.iter_mut().filter(|entry| !entry.is(writer, "Apply")) {
@@ -216,6 +228,7 @@ pub(super) fn apply(
         conflicts.extend(common.printed().into_iter().map(|path| (who.clone(), path)));
         entry.set.subtract(&changed);
     }
+    conflicts.sort_by(|(a, _), (b, _)| a.cmp(b));
     if !conflicts.is_empty() && !force {
         return Err(conflicts);
     }
@@ -227,32 +240,53 @@ pub(super) fn apply(
         }
         gone.remove_from(&mut merged);
     }
+    // The time is when something changed; who only comes to own what is there already has none.
+    let time = if live.is_some() && same_but_for_owners(base, &merged) {
+        let entry = entries.iter().find(|entry| entry.is(writer, "Apply"));
+        entry.map(|entry| entry.time.clone()).unwrap_or_default()
+    } else {
+        writer.time.to_owned()
+    };
     own(&mut entries, writer, "Apply", |set| *set = claimed);
+    if let Some(entry) = entries.iter_mut().find(|entry| entry.is(writer, "Apply")) {
+        entry.time = time;
+    }
     write(&mut merged, entries);
     Ok(merged)
 }
 
-fn drop_nulls(value: &mut Value) {
+/// True for what metadata does not keep.
+pub(super) fn is_nothing(value: &Value) -> bool {
     match value {
-        Value::Object(fields) => {
-            fields.retain(|_, inner| !inner.is_null());
-            fields.values_mut().for_each(drop_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 
-fn lay_over<'a>(live: &mut Value, applied: &'a Value, custom: bool, path: &mut Vec<&'a str>) {
+fn same_but_for_owners(a: &Value, b: &Value) -> bool {
+    let bare = |object: &Value| {
+        let mut object = object.clone();
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+            metadata.retain(|_, value| !is_nothing(value));
+        }
+        object
+    };
+    bare(a) == bare(b)
+}
+
+fn lay_over<'a>(live: &mut Value, applied: &'a Value, form: Form, path: &mut Vec<&'a str>) {
     match (live, applied) {
-        (Value::Object(fields), Value::Object(config)) if !is_atomic_map(custom, path) => {
+        (Value::Object(fields), Value::Object(config)) if !is_atomic_map(form, path) => {
             for (name, value) in config {
                 path.push(name);
-                lay_over(fields.entry(name.clone()).or_insert(Value::Null), value, custom, path);
+                lay_over(fields.entry(name.clone()).or_insert(Value::Null), value, form, path);
                 path.pop();
             }
         }
-        (Value::Array(items), Value::Array(config)) => match list_kind(custom, path) {
+        (Value::Array(items), Value::Array(config)) => match list_kind(form, path) {
             ListKind::Atomic => items.clone_from(config),
             ListKind::Set => {
                 for value in config {
@@ -265,16 +299,16 @@ fn lay_over<'a>(live: &mut Value, applied: &'a Value, custom: bool, path: &mut V
                 for value in config {
                     let step = entry_step(keys, value);
                     match items.iter_mut().find(|item| entry_step(keys, item) == step) {
-                        Some(item) => lay_over(item, value, custom, path),
+                        Some(item) => lay_over(item, value, form, path),
                         None => items.push(value.clone()),
                     }
                 }
             }
         },
         (live, applied) => {
-            if live.is_null() && applied.is_object() && !is_atomic_map(custom, path) {
+            if live.is_null() && applied.is_object() && !is_atomic_map(form, path) {
                 *live = Value::Object(Map::new());
-                lay_over(live, applied, custom, path);
+                lay_over(live, applied, form, path);
             } else {
                 *live = applied.clone();
             }
@@ -292,14 +326,19 @@ mod tests {
             api_version: "networking.istio.io/v1",
             part: Part::Main,
             time: "2026-01-01T00:00:00Z",
-            custom: true,
+            form: Form::CUSTOM,
             status: true,
         }
     }
 
+    fn track(live: Option<&Value>, new: &mut Value, manager: &str) {
+        let booked = new.clone();
+        track_update(live.unwrap_or(&json!({})), live.is_some(), &booked, new, &writer(manager));
+    }
+
     fn created() -> Value {
         let mut object = json!({"metadata": {"name": "x"}, "spec": {"http": [1], "hosts": ["a"]}});
-        track_update(None, &mut object, &writer("kubectl-create"));
+        track(None, &mut object, "kubectl-create");
         object
     }
 
@@ -312,7 +351,7 @@ mod tests {
         let live = created();
         let mut new = live.clone();
         new["spec"]["http"] = json!([2]);
-        track_update(Some(&live), &mut new, &writer("serin"));
+        track(Some(&live), &mut new, "serin");
         assert_eq!(
             managers(&new),
             [
@@ -322,7 +361,7 @@ mod tests {
         );
         let mut dropped = new.clone();
         dropped["metadata"]["managedFields"].as_array_mut().unwrap().remove(1);
-        track_update(Some(&new), &mut dropped, &writer("serin"));
+        track(Some(&new), &mut dropped, "serin");
         assert_eq!(managers(&dropped).len(), 1);
     }
 

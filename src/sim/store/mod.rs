@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 mod answer;
 mod change;
+mod content;
 mod defaults;
 mod delete;
 mod discovery;
@@ -25,7 +26,9 @@ mod route;
 mod schema;
 mod selector;
 mod status;
+mod structural;
 mod table;
+mod typed;
 mod validate;
 mod write;
 
@@ -37,12 +40,15 @@ mod tests;
 pub use change::PatchKind;
 pub use defaults::{base64, tag};
 pub use delete::DeleteOptions;
+pub use discovery::aggregated;
 pub use history::{Change, Event, EventKind, Events, Key};
 pub use list::Watch;
 pub use resource::{Definition, Generation, Names, Resource};
 pub use route::{Discovery, Part, Route, Target, route};
 pub use selector::Selectors;
-pub use status::{Refusal, bad_request, fault, method_not_allowed, too_old, unsupported_media_type};
+pub use status::{
+    Refusal, bad_request, fault, internal, method_not_allowed, too_old, unsupported_media_type,
+};
 pub use table::table;
 pub use write::By;
 

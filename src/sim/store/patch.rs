@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::schema::{ListKind, list_kind};
+use super::schema::{Form, ListKind, list_kind};
 
 /// A JSON patch that cannot be applied.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,13 +21,29 @@ pub(super) enum PatchError {
 /// # Errors
 /// `Malformed` or `DoesNotApply`; the document is then half changed and to be thrown away.
 pub(super) fn json_patch(document: &mut Value, operations: &Value) -> Result<(), PatchError> {
-    let operations = operations.as_array().ok_or_else(|| {
-        PatchError::Malformed(
-            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
-                .into(),
-        )
-    })?;
+    let wrong = |value: &Value, wanted: &str| {
+        let found = go_type(value);
+        PatchError::Malformed(format!(
+            "error decoding patch: json: cannot unmarshal {found} into Go value of type {wanted}"
+        ))
+    };
+    let operations = operations.as_array().ok_or_else(|| wrong(operations, "[]handlers.jsonPatchOp"))?;
+    if let Some(operation) = operations.iter().find(|operation| !operation.is_object()) {
+        return Err(wrong(operation, "handlers.jsonPatchOp"));
+    }
     operations.iter().try_for_each(|operation| apply_operation(document, operation))
+}
+
+/// What Go's decoder calls a value.
+pub(super) fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
 }
 
 fn apply_operation(document: &mut Value, operation: &Value) -> Result<(), PatchError> {
@@ -45,7 +61,7 @@ fn apply_operation(document: &mut Value, operation: &Value) -> Result<(), PatchE
         }
         "copy" => {
             let (parent, key) = parent(document, text("from").ok_or(PatchError::DoesNotApply)?)?;
-            let copied = entry(parent, &key)?.cloned().ok_or(PatchError::DoesNotApply)?;
+            let copied = entry(parent, &key)?.cloned().unwrap_or_default();
             add(document, path, copied)
         }
         _ => Err(PatchError::DoesNotApply),
@@ -218,29 +234,59 @@ fn strategic_field<'a>(target: &mut Value, value: &'a Value, path: &mut Vec<&'a 
         strategic(target, value, path);
         return;
     };
-    match list_kind(false, path) {
+    match list_kind(Form::BUILT_IN, path) {
         ListKind::Keyed(keys) if changes.iter().all(Value::is_object) => {
             let key = keys.first().copied().unwrap_or("name");
             let mut items = target.as_array().cloned().unwrap_or_default();
             if changes.iter().any(|change| change.get("$patch").and_then(Value::as_str) == Some("replace")) {
                 items.clear();
             }
+            let before = items.clone();
             for change in changes {
                 strategic_item(&mut items, change, key, path);
             }
-            *target = Value::Array(items);
+            *target = Value::Array(in_order(items, &before, changes, &|item| item.get(key).cloned()));
         }
         ListKind::Set => {
             let mut items = target.as_array().cloned().unwrap_or_default();
+            let before = items.clone();
             for change in changes {
                 if !items.contains(change) {
                     items.push(change.clone());
                 }
             }
-            *target = Value::Array(items);
+            *target = Value::Array(in_order(items, &before, changes, &|item| Some(item.clone())));
         }
         ListKind::Keyed(_) | ListKind::Atomic => *target = value.clone(),
     }
+}
+
+/// The entries of the patch in its order, the others where they were among those that the server had before.
+fn in_order(
+    items: Vec<Value>,
+    before: &[Value],
+    patch: &[Value],
+    key: &dyn Fn(&Value) -> Option<Value>,
+) -> Vec<Value> {
+    let at = |list: &[Value], item: &Value| list.iter().position(|other| key(other) == key(item));
+    let (mut named, others): (Vec<Value>, Vec<Value>) =
+        items.into_iter().partition(|item| at(patch, item).is_some());
+    named.sort_by_key(|item| at(patch, item));
+    let mut sorted = vec![];
+    let mut others = others.into_iter().peekable();
+    for item in named {
+        while let (Some(mine), Some(next)) =
+            (at(before, &item), others.peek().and_then(|next| at(before, next)))
+        {
+            if next > mine {
+                break;
+            }
+            sorted.extend(others.next());
+        }
+        sorted.push(item);
+    }
+    sorted.extend(others);
+    sorted
 }
 
 fn strategic_item<'a>(items: &mut Vec<Value>, change: &'a Value, key: &str, path: &mut Vec<&'a str>) {
@@ -301,7 +347,6 @@ mod tests {
             json!({"op": "add", "path": "/s/key", "value": 1}),
             json!({"op": "remove", "path": "/none"}),
             json!({"op": "add", "value": 1}),
-            json!({"op": "copy", "from": "/none", "path": "/x"}),
         ] {
             let outcome = patched(live.clone(), json!([operation]));
             assert_eq!(outcome, Err(PatchError::DoesNotApply), "{operation}");
@@ -327,7 +372,7 @@ mod tests {
         strategic_merge(&mut pod, &patch);
         assert_eq!(pod["status"]["conditions"][0], json!({"type": "Ready", "status": "True"}));
         assert_eq!(pod["status"]["conditions"].as_array().unwrap().len(), 2);
-        assert_eq!(pod["status"]["podIPs"], json!([{"ip": "10.77.0.1"}, {"ip": "10.77.0.2"}]));
+        assert_eq!(pod["status"]["podIPs"], json!([{"ip": "10.77.0.2"}, {"ip": "10.77.0.1"}]));
         assert!(pod["status"].get("$setElementOrder/conditions").is_none());
         strategic_merge(
             &mut pod,

@@ -91,7 +91,7 @@ fn objects(group: &str, version: &str, rest: &[&str]) -> Route {
     let definition = resource.definition();
     let Some((name, part)) = object_and_part(definition, tail) else {
         return match tail {
-            [name, _] if definition.custom => Route::NoPart(resource, (*name).to_owned()),
+            [name, _, ..] if definition.custom => Route::NoPart(resource, (*name).to_owned()),
             _ => Route::Unknown(!definition.custom),
         };
     };

@@ -3,6 +3,35 @@
 //! Built-in kinds follow the merge keys of their published OpenAPI; custom kinds have none, as a schema that
 //! preserves unknown fields has none, except for what every object's metadata has.
 
+use super::{resource::Resource, structural};
+
+/// By which rules an object's lists and maps merge.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    custom: bool,
+    schema: Option<&'static structural::Schema>,
+}
+
+impl Form {
+    pub(super) const BUILT_IN: Self = Self { custom: false, schema: None };
+    #[cfg(test)]
+    pub(super) const CUSTOM: Self = Self { custom: true, schema: None };
+
+    /// The rules of a kind.
+    pub(super) fn of(resource: Resource) -> Self {
+        Self { custom: resource.definition().custom, schema: structural::schema(resource) }
+    }
+
+    pub(super) fn is_custom(self) -> bool {
+        self.custom
+    }
+
+    /// True below a place whose schema says no more than that everything is kept.
+    pub(super) fn is_untyped(self, path: &Path<'_>) -> bool {
+        self.schema.is_some_and(|schema| schema.at(path).is_none()) && path.first() != Some(&"metadata")
+    }
+}
+
 /// How a list merges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ListKind {
@@ -18,11 +47,16 @@ pub(super) enum ListKind {
 pub(super) type Path<'a> = [&'a str];
 
 /// The kind of the list at `path`.
-pub(super) fn list_kind(custom: bool, path: &Path<'_>) -> ListKind {
+pub(super) fn list_kind(form: Form, path: &Path<'_>) -> ListKind {
     match path {
         ["metadata", "ownerReferences"] => return ListKind::Keyed(&["uid"]),
         ["metadata", "finalizers"] => return ListKind::Set,
-        _ if custom => return ListKind::Atomic,
+        _ if form.custom => {
+            let keys = form.schema.and_then(|schema| schema.at(path)).map(|list| list.map_keys.as_slice());
+            // The only keys that the shipped definitions have.
+            let by_type = keys.is_some_and(|keys| matches!(keys, [key] if key == "type"));
+            return if by_type { ListKind::Keyed(&["type"]) } else { ListKind::Atomic };
+        }
         _ => {}
     }
     let parent = path.len().checked_sub(2).and_then(|at| path.get(at)).copied().unwrap_or_default();
@@ -48,10 +82,9 @@ pub(super) fn list_kind(custom: bool, path: &Path<'_>) -> ListKind {
 }
 
 /// True where the map at `path` is replaced whole.
-pub(super) fn is_atomic_map(custom: bool, path: &Path<'_>) -> bool {
-    if custom {
-        // A label selector is atomic in every schema that has one.
-        return matches!(path, ["spec", "selector"]);
+pub(super) fn is_atomic_map(form: Form, path: &Path<'_>) -> bool {
+    if form.custom {
+        return form.schema.and_then(|schema| schema.at(path)).is_some_and(|map| map.is_atomic);
     }
     matches!(path, ["spec", "selector"] | ["spec" | "template", .., "nodeSelector"] | ["involvedObject"])
         || matches!(path.last(), Some(&("labelSelector" | "fieldRef" | "secretKeyRef" | "configMapKeyRef")))

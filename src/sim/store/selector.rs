@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::validate::{LABEL_VALUE, is_word};
+
 /// Which objects a list or watch is about.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Selectors {
@@ -130,28 +132,40 @@ fn requirements(text: &str) -> Result<Vec<Requirement>, String> {
 }
 
 fn requirement(clause: &str) -> Result<Requirement, String> {
-    let wrong = || format!("unable to parse requirement: {clause:?}");
+    const OPERATORS: &str = "in, notin, =, ==, !=, gt, lt";
+    let expected =
+        |found: &str, what: &str| format!("unable to parse requirement: found '{found}', expected: {what}");
+    let equal = |value: &str| vec![value.trim().to_owned()];
     let (key, operator) = if let Some(key) = clause.strip_prefix('!') {
         (key, Operator::Absent)
     } else if let Some((key, value)) = clause.split_once("!=") {
-        (key, Operator::NotIn(vec![value.trim().to_owned()]))
+        (key, Operator::NotIn(equal(value)))
     } else if let Some((key, value)) = clause.split_once("==").or_else(|| clause.split_once('=')) {
-        (key, Operator::In(vec![value.trim().to_owned()]))
+        (key, Operator::In(equal(value)))
     } else if let Some((head, values)) = clause.split_once('(') {
-        let values = values.strip_suffix(')').ok_or_else(wrong)?;
-        let values = values.split(',').map(|value| value.trim().to_owned()).collect();
-        let (key, word) = head.trim().rsplit_once(char::is_whitespace).ok_or_else(wrong)?;
-        match word {
-            "in" => (key, Operator::In(values)),
-            "notin" => (key, Operator::NotIn(values)),
-            _ => return Err(wrong()),
+        let (key, word) = head.trim().rsplit_once(char::is_whitespace).unwrap_or((head, ""));
+        if !["in", "notin"].contains(&word) {
+            return Err(expected(word, OPERATORS));
         }
+        let values = values.strip_suffix(')').ok_or_else(|| expected("", "',' or ')'"))?;
+        let values = values.split(',').map(|value| value.trim().to_owned()).collect();
+        (key, if word == "in" { Operator::In(values) } else { Operator::NotIn(values) })
     } else {
         (clause, Operator::Exists)
     };
     let key = key.trim();
-    if key.is_empty() || key.contains(char::is_whitespace) {
-        return Err(wrong());
+    if key.is_empty() {
+        return Err("found '=', expected: !, identifier, or 'end of string'".to_owned());
+    }
+    if let Some((_, word)) = key.split_once(char::is_whitespace) {
+        return Err(expected(word.trim(), OPERATORS));
+    }
+    if let Operator::In(values) | Operator::NotIn(values) = &operator {
+        let wrong = values.iter().enumerate().find(|(_, value)| !value.is_empty() && !is_word(value));
+        if let Some((at, value)) = wrong {
+            let why = format!("values[{at}][{key}]: Invalid value: {value:?}: {LABEL_VALUE}");
+            return Err(format!("unable to parse requirement: {why}"));
+        }
     }
     Ok(Requirement { key: key.to_owned(), operator })
 }
@@ -168,7 +182,14 @@ fn field_requirements(text: &str, supported: &[&str]) -> Result<Vec<FieldRequire
         };
         let field = field.trim();
         if !["metadata.name", "metadata.namespace"].contains(&field) && !supported.contains(&field) {
-            return Err(format!("field label not supported: {field}"));
+            // A kind without fields of its own knows the two that all have.
+            return Err(if supported.is_empty() {
+                format!(
+                    "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                )
+            } else {
+                format!("field label not supported: {field}")
+            });
         }
         let pointer = format!("/{}", field.replace('.', "/"));
         found.push(FieldRequirement { pointer, value: value.trim().to_owned(), equal });

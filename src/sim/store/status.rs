@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::resource::Definition;
+use super::resource::{Definition, Resource};
 use crate::api::http::Response;
 
 /// A refusal of the server.
@@ -22,6 +22,12 @@ impl Cause {
     pub(super) fn invalid(field: &str, shown: &str, why: &str) -> Self {
         let message = format!("Invalid value: {shown}: {why}");
         Self { reason: "FieldValueInvalid", message, field: field.to_owned() }
+    }
+
+    /// True where the value is of another type than its field, null aside.
+    pub(super) fn is_of_another_type(&self) -> bool {
+        self.reason == "FieldValueTypeInvalid"
+            && !["\"null\"", "\"number\""].iter().any(|kind| self.message.ends_with(kind))
     }
 
     /// A field that is missing.
@@ -74,8 +80,9 @@ pub(super) fn no_such_path(built_in: bool) -> Refusal {
 }
 
 /// 409 of a name that is taken.
-pub(super) fn already_exists(definition: &Definition, name: &str) -> Refusal {
-    let message = format!("{} \"{name}\" already exists", definition.qualified());
+pub(super) fn already_exists(definition: &Definition, name: &str, is_going: bool) -> Refusal {
+    let going = if is_going { "object is being deleted: " } else { "" };
+    let message = format!("{going}{} \"{name}\" already exists", definition.qualified());
     failure(409, "AlreadyExists", &message, details(definition, name).into())
 }
 
@@ -143,7 +150,10 @@ pub(super) fn version_required(definition: &Definition, name: &str) -> Refusal {
 
 /// 422 of an object that does not validate.
 pub(super) fn invalid(definition: &Definition, name: &str, causes: &[Cause]) -> Refusal {
-    let text: Vec<_> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+    let mut text: Vec<_> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+    // Said once, however often it is found.
+    let mut said = std::collections::BTreeSet::new();
+    text.retain(|one| said.insert(one.clone()));
     let text = match text.as_slice() {
         [one] => one.clone(),
         _ => format!("[{}]", text.join(", ")),
@@ -167,6 +177,107 @@ pub(super) fn patch_does_not_apply() -> Refusal {
 /// 400 with the server's text.
 pub fn bad_request(message: &str) -> Refusal {
     failure(400, "BadRequest", message, Value::Null)
+}
+
+/// 400 of an object that does not decode.
+pub(super) fn cannot_be_handled(definition: &Definition, api_version: &str, why: &str) -> Refusal {
+    let stored = definition.versions.first().copied().unwrap_or_default();
+    let version =
+        if api_version.is_empty() { stored } else { api_version.rsplit('/').next().unwrap_or_default() };
+    let kind = definition.kind;
+    bad_request(&format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
+}
+
+/// 400 of an object with fields that nobody knows, where that is asked for.
+pub(super) fn strict(definition: &Definition, api_version: &str, unknown: &[String]) -> Refusal {
+    cannot_be_handled(definition, api_version, &unknown_fields(unknown))
+}
+
+/// As [`strict`], of a patch.
+pub(super) fn strict_patch(unknown: &[String]) -> Refusal {
+    let why = unknown_fields(unknown);
+    about_options("", "", Cause::invalid("patch", "{}", &why))
+}
+
+fn unknown_fields(unknown: &[String]) -> String {
+    let all: Vec<String> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+    format!("strict decoding error: {}", all.join(", "))
+}
+
+/// 422 of a patch that makes of its object what does not decode.
+pub(super) fn invalid_patch(patched: &Value, why: &str) -> Refusal {
+    about_options("", "", Cause::invalid("patch", &json!(patched.to_string()).to_string(), why))
+}
+
+/// 422 of the options of a request; `kind` is for instance `PatchOptions`.
+pub(super) fn about_options(kind: &str, group: &str, cause: Cause) -> Refusal {
+    let of = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+    let message = format!("{of} \"\" is invalid: {}: {}", cause.field, cause.message);
+    let mut about =
+        json!({"causes": [{"reason": cause.reason, "message": cause.message, "field": cause.field}]});
+    for (field, value) in [("group", group), ("kind", kind)] {
+        if !value.is_empty() {
+            about[field] = value.into();
+        }
+    }
+    failure(422, "Invalid", &message, about)
+}
+
+/// 400 of a name that is not the one in the path.
+pub(super) fn wrong_name(sent: &str, path: &str) -> Refusal {
+    bad_request(&format!("the name of the object ({sent}) does not match the name on the URL ({path})"))
+}
+
+/// 400 of an object without a name.
+pub(super) fn no_name(path: &str) -> Refusal {
+    bad_request(&format!(
+        "the name of the object ({path} based on URL) was undeterminable: name must be provided"
+    ))
+}
+
+/// 400 of an object of another namespace.
+pub(super) fn other_namespace() -> Refusal {
+    bad_request("the namespace of the provided object does not match the namespace sent on the request")
+}
+
+/// What the server says of a kind that it does not know.
+pub(super) fn no_kind(kind: &str, version: &str) -> String {
+    format!("no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:110\"")
+}
+
+/// What the server says of an object that it can decode, or not, but that is of another type than the path's.
+pub(super) fn other_type(definition: &Definition, version: &str, kind: &str) -> String {
+    let package = if definition.group.is_empty() {
+        "core"
+    } else {
+        definition.group.split('.').next().unwrap_or_default()
+    };
+    let short = version.rsplit('/').next().unwrap_or_default();
+    let is_known = Resource::of_kind(version, kind).is_some_and(|other| !other.definition().custom);
+    match is_known || (version, kind) == ("v1", "Status") {
+        true => {
+            format!("converting ({short}.{kind}) to ({package}.{}): unknown conversion", definition.kind)
+        }
+        false => no_kind(kind, short),
+    }
+}
+
+/// 422 of an object of another kind than the path's.
+pub(super) fn other_kind(definition: &Definition, kind: &str, name: &str, cause: &Cause) -> Refusal {
+    let mut refusal = invalid(definition, name, std::slice::from_ref(cause));
+    let message = refusal.message().replacen(definition.kind, kind, 1);
+    refusal.body["message"] = message.into();
+    refusal.body["details"]["kind"] = kind.into();
+    refusal
+}
+
+/// 422 of a scale below zero.
+pub(super) fn negative_scale(name: &str, cause: Cause) -> Refusal {
+    let mut refusal = about_options("Scale", "autoscaling", cause);
+    let message = refusal.message().replacen("\"\"", &format!("{name:?}"), 1);
+    refusal.body["message"] = message.into();
+    refusal.body["details"]["name"] = name.into();
+    refusal
 }
 
 /// 403 of a creation in a namespace that is going away.
@@ -222,8 +333,13 @@ pub fn unsupported_media_type(accepted: &[&str]) -> Refusal {
     failure(415, "UnsupportedMediaType", &message, Value::Null)
 }
 
+/// 415 of a patch of a built-in kind.
+pub(super) fn unknown_patch() -> Refusal {
+    failure(415, "UnsupportedMediaType", "415: Unsupported Media Type", json!({}))
+}
+
 /// 500 without a reason, as the server answers errors that it has no type for.
-pub(super) fn internal(message: &str) -> Refusal {
+pub fn internal(message: &str) -> Refusal {
     failure(500, "", message, Value::Null)
 }
 

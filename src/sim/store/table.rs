@@ -5,57 +5,46 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{resource::Resource, text};
+use super::{resource::Resource, structural, text};
 
 /// A cell out of an object, at a time.
 type Cell = fn(&Value, Timestamp) -> Value;
 
-/// Name, description's type, and how to fill it.
+/// Name, type, and how to fill it.
 type Column = (&'static str, &'static str, Cell);
 
 const AGE: Column =
     ("Age", "string", |object, now| json!(age(text(object, "/metadata/creationTimestamp"), now)));
+/// As definitions of custom kinds have it.
+const DATE: Column = ("Age", "date", AGE.2);
 
-/// Columns after the name; kinds that are not listed have only their age.
-const COLUMNS: &[(Resource, &[Column])] = &[
-    (
-        Resource::Rollouts,
-        &[
-            ("Desired", "integer", |it, _| at(it, "/spec/replicas")),
-            ("Current", "integer", |it, _| at(it, "/status/replicas")),
-            ("Up-to-date", "integer", |it, _| at(it, "/status/updatedReplicas")),
-            ("Available", "integer", |it, _| at(it, "/status/availableReplicas")),
-            AGE,
-        ],
-    ),
-    (Resource::AnalysisRuns, &[("Status", "string", |it, _| at(it, "/status/phase")), AGE]),
-    (Resource::Experiments, &[("Status", "string", |it, _| at(it, "/status/phase")), AGE]),
-    (
-        Resource::SelfHeals,
-        &[
-            ("Phase", "string", |it, _| at(it, "/status/phase")),
-            ("Reason", "string", |it, _| at(it, "/status/reason")),
-            ("Commit", "string", |it, _| at(it, "/status/commit")),
-            AGE,
-        ],
-    ),
-    (Resource::SelfHealPolicies, &[("Mode", "string", |it, _| at(it, "/spec/mode")), AGE]),
+/// Columns after the name, and those that only `-o wide` prints; kinds that are not listed have only their age.
+const COLUMNS: &[(Resource, &[Column], &[Column])] = &[
     (
         Resource::VirtualServices,
         &[
             ("Gateways", "string", |it, _| at(it, "/spec/gateways")),
             ("Hosts", "string", |it, _| at(it, "/spec/hosts")),
-            AGE,
+            DATE,
         ],
+        &[],
     ),
-    (Resource::DestinationRules, &[("Host", "string", |it, _| at(it, "/spec/host")), AGE]),
+    (Resource::DestinationRules, &[("Host", "string", |it, _| at(it, "/spec/host")), DATE], &[]),
     (
         Resource::Pods,
         &[
             ("Ready", "string", |it, _| json!(ready(it))),
             ("Status", "string", |it, _| json!(pod_status(it))),
-            ("Restarts", "string", |it, _| count(it, "/status/containerStatuses/0/restartCount")),
+            ("Restarts", "string", |it, _| {
+                json!(count(it, "/status/containerStatuses/0/restartCount").to_string())
+            }),
             AGE,
+        ],
+        &[
+            ("IP", "string", |it, _| or_none(text(it, "/status/podIP"))),
+            ("Node", "string", |it, _| or_none(text(it, "/spec/nodeName"))),
+            ("Nominated Node", "string", |it, _| or_none(text(it, "/status/nominatedNodeName"))),
+            ("Readiness Gates", "string", |_, _| json!("<none>")),
         ],
     ),
     (
@@ -66,6 +55,7 @@ const COLUMNS: &[(Resource, &[Column])] = &[
             ("Ready", "integer", |it, _| count(it, "/status/readyReplicas")),
             AGE,
         ],
+        WORKLOAD,
     ),
     (
         Resource::Deployments,
@@ -74,10 +64,11 @@ const COLUMNS: &[(Resource, &[Column])] = &[
                 let (ready, wanted) = (count(it, "/status/readyReplicas"), count(it, "/spec/replicas"));
                 json!(format!("{ready}/{wanted}"))
             }),
-            ("Up-to-date", "integer", |it, _| count(it, "/status/updatedReplicas")),
-            ("Available", "integer", |it, _| count(it, "/status/availableReplicas")),
+            ("Up-to-date", "string", |it, _| count(it, "/status/updatedReplicas")),
+            ("Available", "string", |it, _| count(it, "/status/availableReplicas")),
             AGE,
         ],
+        WORKLOAD,
     ),
     (
         Resource::Services,
@@ -88,60 +79,165 @@ const COLUMNS: &[(Resource, &[Column])] = &[
             ("Port(s)", "string", |it, _| json!(ports(it))),
             AGE,
         ],
+        &[("Selector", "string", |it, _| or_none(&pairs(it.pointer("/spec/selector"))))],
     ),
     (
-        Resource::Events,
-        &[
-            ("Last Seen", "string", |it, now| json!(age(text(it, "/lastTimestamp"), now))),
-            ("Type", "string", |it, _| at(it, "/type")),
-            ("Reason", "string", |it, _| at(it, "/reason")),
-            ("Object", "string", |it, _| {
-                let kind = text(it, "/involvedObject/kind").to_lowercase();
-                json!(format!("{kind}/{}", text(it, "/involvedObject/name")))
-            }),
-            ("Message", "string", |it, _| at(it, "/message")),
-        ],
+        Resource::ConfigMaps,
+        &[("Data", "string", |it, _| json!(entries(it, &["data", "binaryData"]))), AGE],
+        &[],
     ),
-    (Resource::Namespaces, &[("Status", "string", |it, _| at(it, "/status/phase")), AGE]),
-    (Resource::Leases, &[("Holder", "string", |it, _| at(it, "/spec/holderIdentity")), AGE]),
+    (
+        Resource::Secrets,
+        &[
+            ("Type", "string", |it, _| at(it, "/type")),
+            ("Data", "string", |it, _| json!(entries(it, &["data"]))),
+            AGE,
+        ],
+        &[],
+    ),
+    (Resource::Namespaces, &[("Status", "string", |it, _| at(it, "/status/phase")), AGE], &[]),
+    (Resource::Leases, &[("Holder", "string", |it, _| json!(text(it, "/spec/holderIdentity"))), AGE], &[]),
 ];
+
+const WORKLOAD: &[Column] = &[
+    ("Containers", "string", |it, _| json!(containers(it, "name"))),
+    ("Images", "string", |it, _| json!(containers(it, "image"))),
+    ("Selector", "string", |it, _| or_none(&pairs(it.pointer("/spec/selector/matchLabels")))),
+];
+
+/// Events are told apart by what they are about, so that their name comes last. The flag is true for `-o wide`.
+const EVENT: &[(Column, bool)] = &[
+    (("Last Seen", "string", |it, now| json!(age(text(it, "/lastTimestamp"), now))), false),
+    (("Type", "string", |it, _| json!(text(it, "/type"))), false),
+    (("Reason", "string", |it, _| json!(text(it, "/reason"))), false),
+    (
+        ("Object", "string", |it, _| {
+            let kind = text(it, "/involvedObject/kind").to_lowercase();
+            json!(format!("{kind}/{}", text(it, "/involvedObject/name")))
+        }),
+        false,
+    ),
+    (("Subobject", "string", |it, _| json!(text(it, "/involvedObject/fieldPath"))), true),
+    (("Source", "string", |it, _| json!(text(it, "/source/component"))), true),
+    (("Message", "string", |it, _| json!(text(it, "/message").trim())), false),
+    (("First Seen", "string", |it, now| json!(age(text(it, "/firstTimestamp"), now))), true),
+    (("Count", "string", |it, _| json!(count(it, "/count").as_i64().unwrap_or(1).max(1))), true),
+    (("Name", "string", |it, _| json!(text(it, "/metadata/name"))), true),
+];
+
+/// A column as the answer has it.
+struct Shown {
+    name: String,
+    kind: String,
+    format: &'static str,
+    priority: i64,
+    cell: Box<dyn Fn(&Value, Timestamp) -> Value>,
+}
+
+fn shown(column: &Column, is_wide: bool) -> Shown {
+    let (name, kind, cell) = *column;
+    let format = if name == "Name" { "name" } else { "" };
+    Shown { name: name.into(), kind: kind.into(), format, priority: i64::from(is_wide), cell: Box::new(cell) }
+}
+
+fn columns(resource: Resource) -> Vec<Shown> {
+    if resource == Resource::Events {
+        return EVENT.iter().map(|(column, is_wide)| shown(column, *is_wide)).collect();
+    }
+    let name: Column = ("Name", "string", |it, _| json!(text(it, "/metadata/name")));
+    let mut all = vec![shown(&name, false)];
+    if let Some(defined) = structural::columns(resource) {
+        all.extend(defined.iter().map(|column| {
+            let (pointer, is_date) = (column.pointer.clone(), column.kind == "date");
+            let cell = move |it: &Value, now| {
+                if is_date { json!(age(text(it, &pointer), now)) } else { at(it, &pointer) }
+            };
+            let (name, kind) = (column.name.clone(), column.kind.clone());
+            Shown { name, kind, format: "", priority: column.priority, cell: Box::new(cell) }
+        }));
+        if defined.is_empty() {
+            all.push(shown(&DATE, false));
+        }
+        return all;
+    }
+    let usual: &[Column] = if resource.definition().custom { &[DATE] } else { &[AGE] };
+    let (narrow, wide) = COLUMNS
+        .iter()
+        .find(|(kind, ..)| *kind == resource)
+        .map_or((usual, &[][..]), |(_, narrow, wide)| (*narrow, *wide));
+    all.extend(narrow.iter().map(|column| shown(column, false)));
+    all.extend(wide.iter().map(|column| shown(column, true)));
+    all
+}
 
 /// The Table of an object or a list, as a client sees it that asked for one. `includeObject` is the query's.
 pub fn table(resource: Resource, body: &Value, include_object: &str, now: Timestamp) -> Value {
-    let columns =
-        COLUMNS.iter().find(|(kind, _)| *kind == resource).map_or(&[AGE][..], |(_, columns)| columns);
-    // Events are told apart by what they are about.
-    let named = resource != Resource::Events;
+    let columns = columns(resource);
+    let row = |item: &Value| row(resource, &columns, item, include_object, now);
     let rows: Vec<Value> = match body.get("items").and_then(Value::as_array) {
-        Some(items) => items.iter().map(|item| row(columns, named, item, include_object, now)).collect(),
-        None => vec![row(columns, named, body, include_object, now)],
+        Some(items) => items.iter().map(row).collect(),
+        None => vec![row(body)],
     };
     let mut metadata = json!({});
     for field in ["resourceVersion", "continue", "remainingItemCount"] {
-        if let Some(value) = body.pointer(&format!("/metadata/{field}")) {
+        if let Some(value) = body.pointer(&format!("/metadata/{field}")).filter(|value| **value != json!(""))
+        {
             metadata[field] = value.clone();
         }
     }
-    let definition = |(name, kind, _): &Column| json!({"name": name, "type": kind, "format": "", "description": "", "priority": 0});
-    let name = json!({"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0});
-    let definitions: Vec<Value> =
-        named.then_some(name).into_iter().chain(columns.iter().map(definition)).collect();
+    let definition = |column: &Shown| {
+        json!({"name": column.name, "type": column.kind, "format": column.format, "description": "",
+            "priority": column.priority})
+    };
+    let definitions: Vec<Value> = columns.iter().map(definition).collect();
     json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": definitions,
         "rows": rows})
 }
 
-fn row(columns: &[Column], named: bool, object: &Value, include_object: &str, now: Timestamp) -> Value {
-    let name = named.then(|| json!(text(object, "/metadata/name")));
-    let cells: Vec<Value> =
-        name.into_iter().chain(columns.iter().map(|(.., cell)| cell(object, now))).collect();
+fn row(resource: Resource, columns: &[Shown], object: &Value, include_object: &str, now: Timestamp) -> Value {
+    let cells: Vec<Value> = columns.iter().map(|column| (column.cell)(object, now)).collect();
     let shown = match include_object {
         "None" => Value::Null,
-        "Object" => object.clone(),
+        "Object" => {
+            let mut object = object.clone();
+            // In lists these are left out.
+            let definition = resource.definition();
+            for (field, value) in
+                [("apiVersion", definition.stored_version()), ("kind", definition.kind.to_owned())]
+            {
+                if object.get(field).is_none() {
+                    object[field] = json!(value);
+                }
+            }
+            object
+        }
         _ => {
             json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
         }
     };
     json!({"cells": cells, "object": shown})
+}
+
+fn or_none(text: &str) -> Value {
+    json!(if text.is_empty() { "<none>" } else { text })
+}
+
+fn pairs(labels: Option<&Value>) -> String {
+    let labels = labels.and_then(Value::as_object).into_iter().flatten();
+    labels
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn containers(workload: &Value, field: &str) -> String {
+    let all = workload.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+    let all = all.into_iter().flatten().filter_map(|container| container.get(field)?.as_str());
+    all.collect::<Vec<_>>().join(",")
+}
+
+fn entries(object: &Value, fields: &[&str]) -> usize {
+    fields.iter().filter_map(|field| object.get(*field)?.as_object()).map(serde_json::Map::len).sum()
 }
 
 fn at(object: &Value, pointer: &str) -> Value {

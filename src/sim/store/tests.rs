@@ -98,7 +98,7 @@ fn creation_is_refused_as_the_server_refuses_it() {
         ),
         (
             ROLLOUTS,
-            json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}),
+            json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "spec": {}}),
             422,
             "Rollout.argoproj.io \"\" is invalid: metadata.name: Required value: name or generateName is required",
         ),
@@ -128,7 +128,7 @@ fn creation_is_refused_as_the_server_refuses_it() {
 #[test]
 fn generated_names_have_five_letters_more() {
     let mut store = store();
-    let mut run = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisRun", "metadata": {"generateName": "x-"}});
+    let mut run = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisRun", "metadata": {"generateName": "x-"}, "spec": {"metrics": []}});
     let first = ok(post(&mut store, RUNS, run.clone()));
     let second = ok(post(&mut store, RUNS, run.take()));
     assert_eq!(first["metadata"]["name"].as_str().unwrap().len(), 7);

@@ -1,12 +1,12 @@
-//! What the server refuses before it stores anything.
+//! What the server refuses before it stores anything: names, labels, owners, and what each kind adds.
 
 use serde_json::{Map, Value};
 
 use super::{
+    content,
     resource::{Definition, Names, Resource},
-    selector::Selectors,
     status::{Cause, Refusal, bad_request, invalid},
-    text,
+    structural, text,
 };
 
 /// Checks an object that is about to be stored.
@@ -25,21 +25,33 @@ pub(super) fn object(resource: Resource, object: &Value, live: Option<&Value>) -
     {
         match object.pointer(pointer) {
             None | Some(Value::Null) => {}
-            Some(Value::Object(pairs)) => pairs_causes(field, pairs, &mut causes)?,
+            Some(Value::Object(pairs)) => pairs_causes(field, pairs, &mut causes),
             Some(_) => {
                 return Err(bad_request(&format!("{field}: Invalid value: must be a map of strings")));
             }
         }
     }
-    content(resource, object, live, &mut causes);
+    owner_causes(object, &mut causes);
+    finalizer_causes(definition, object, &mut causes);
+    if let Some(live) = live {
+        let mut changed = vec![];
+        identity_causes(object, live, &mut changed);
+        if definition.custom {
+            // The server looks at the metadata of custom kinds twice.
+            causes.extend(changed.clone());
+        }
+        causes.extend(changed);
+    }
+    content::check(resource, object, live, &mut causes);
+    causes.extend(structural::check(resource, object, live));
     if causes.is_empty() { Ok(()) } else { Err(invalid(definition, name, &causes)) }
 }
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
-const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
-const QUALIFIED_NAME: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+pub(super) const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+const QUALIFIED_NAME: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 
 fn name_cause(definition: &Definition, name: &str) -> Option<Cause> {
     if name.is_empty() {
@@ -68,33 +80,55 @@ fn is_dns_label(label: &str) -> bool {
     !label.is_empty() && label.chars().all(inner) && !label.starts_with('-') && !label.ends_with('-')
 }
 
-fn is_word(word: &str) -> bool {
+/// True for what a label's value or the last part of its key may be, whatever its length.
+pub(super) fn is_word(word: &str) -> bool {
     let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let outer = |c: char| c.is_ascii_alphanumeric();
-    word.len() <= 63 && word.chars().all(inner) && word.starts_with(outer) && word.ends_with(outer)
+    word.chars().all(inner) && word.starts_with(outer) && word.ends_with(outer)
+}
+
+/// Why a key of labels, annotations or finalizers is not valid.
+fn key_faults(key: &str) -> Vec<String> {
+    let (prefix, word) = key.split_once('/').unwrap_or(("", key));
+    let mut faults = vec![];
+    if word.contains('/') {
+        let optional = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
+        return vec![format!("a qualified name {QUALIFIED_NAME} {optional}")];
+    }
+    if key.starts_with('/') {
+        faults.push("prefix part must be non-empty".to_owned());
+    } else if key.contains('/') && !prefix.split('.').all(is_dns_label) {
+        faults.push(format!("prefix part {SUBDOMAIN}"));
+    }
+    if word.is_empty() {
+        faults.push("name part must be non-empty".to_owned());
+    } else if word.len() > 63 {
+        faults.push("name part must be no more than 63 characters".to_owned());
+    }
+    if !is_word(word) {
+        faults.push(format!("name part {QUALIFIED_NAME}"));
+    }
+    faults
 }
 
 /// Most bytes all annotations of an object may have together.
 const ANNOTATIONS_MAX_BYTES: usize = 256 * 1024;
 
-fn pairs_causes(field: &str, pairs: &Map<String, Value>, causes: &mut Vec<Cause>) -> Result<(), Refusal> {
+fn pairs_causes(field: &str, pairs: &Map<String, Value>, causes: &mut Vec<Cause>) {
     let mut bytes = 0;
     for (key, value) in pairs {
-        let Some(value) = value.as_str() else {
-            return Err(bad_request(&format!(
-                "json: cannot unmarshal {} into Go struct field ObjectMeta.{field} of type string",
-                json_type(value)
-            )));
-        };
+        let value = value.as_str().unwrap_or_default();
         bytes += key.len() + value.len();
-        let (prefix, word) = key.split_once('/').unwrap_or(("", key));
-        let prefix_ok = !key.contains('/') || prefix.split('.').all(is_dns_label);
-        if !is_word(word) || !prefix_ok {
-            causes.push(Cause::invalid(field, &format!("{key:?}"), QUALIFIED_NAME));
-        }
-        if field == "metadata.labels" && !value.is_empty() && !is_word(value) {
-            let why = if value.len() > 63 { "must be no more than 63 bytes" } else { LABEL_VALUE };
-            causes.push(Cause::invalid(field, &format!("{value:?}"), why));
+        let shown = format!("{key:?}");
+        causes.extend(key_faults(key).iter().map(|fault| Cause::invalid(field, &shown, fault)));
+        if field == "metadata.labels" {
+            let shown = format!("{value:?}");
+            if value.len() > 63 {
+                causes.push(Cause::invalid(field, &shown, "must be no more than 63 characters"));
+            }
+            if !value.is_empty() && !is_word(value) {
+                causes.push(Cause::invalid(field, &shown, LABEL_VALUE));
+            }
         }
     }
     if field == "metadata.annotations" && bytes > ANNOTATIONS_MAX_BYTES {
@@ -104,95 +138,88 @@ fn pairs_causes(field: &str, pairs: &Map<String, Value>, causes: &mut Vec<Cause>
             field: field.to_owned(),
         });
     }
-    Ok(())
 }
 
-fn json_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
+fn owner_causes(object: &Value, causes: &mut Vec<Cause>) {
+    let field = "metadata.ownerReferences";
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    let owners = owners.map(Vec::as_slice).unwrap_or_default();
+    for owner in owners {
+        for (part, why) in [
+            ("apiVersion", "version must not be empty"),
+            ("kind", "must not be empty"),
+            ("name", "must not be empty"),
+            ("uid", "must not be empty"),
+        ] {
+            if text(owner, &format!("/{part}")).is_empty() {
+                causes.push(Cause::invalid(&format!("{field}.{part}"), "\"\"", why));
+            }
+        }
+    }
+    let mut controllers = owners.iter().filter(|owner| owner.get("controller") == Some(&Value::Bool(true)));
+    if let (Some(first), Some(second)) = (controllers.next(), controllers.next()) {
+        let called = |owner: &Value| format!("{}/{}", text(owner, "/kind"), text(owner, "/name"));
+        let why = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
+            called(first),
+            called(second)
+        );
+        let shown: Vec<String> = owners.iter().map(owner_printed).collect();
+        causes.push(Cause::invalid(field, &format!("[{}]", shown.join(",")), &why));
     }
 }
 
-/// Fields that keep the value they were created with: where, as messages name it, and why.
-const IMMUTABLE: &[(Resource, &str, &str, &str)] = &[
-    (Resource::ReplicaSets, "/spec/selector", "spec.selector", "field is immutable"),
-    (Resource::Deployments, "/spec/selector", "spec.selector", "field is immutable"),
-    (Resource::Rollouts, "/spec/selector", "spec.selector", ".spec.selector is immutable"),
-    (Resource::SelfHeals, "/spec", "spec", "Value is immutable"),
-];
+/// An owner in the order of the server's own type.
+fn owner_printed(owner: &Value) -> String {
+    let fields = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    let fields =
+        fields.iter().filter_map(|field| owner.get(*field).map(|value| format!("{field:?}:{value}")));
+    format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+}
 
-type Check = fn(&Value, &mut Vec<Cause>);
+const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
 
-/// Kinds with rules of their own.
-const CHECKED: &[(Resource, Check)] = &[
-    (Resource::ReplicaSets, workload),
-    (Resource::Deployments, workload),
-    (Resource::Services, service),
-    (Resource::Pods, pod),
-    (Resource::Events, event),
-];
-
-fn content(resource: Resource, object: &Value, live: Option<&Value>, causes: &mut Vec<Cause>) {
-    for (_, check) in CHECKED.iter().filter(|(kind, _)| *kind == resource) {
-        check(object, causes);
-    }
-    let Some(live) = live else { return };
-    for (_, pointer, field, why) in IMMUTABLE.iter().filter(|(kind, ..)| *kind == resource) {
-        let (before, after) = (live.pointer(pointer), object.pointer(pointer));
-        if before.is_some() && before != after {
-            let shown = match after {
-                Some(Value::Object(_)) if resource.definition().custom => "\"object\"".to_owned(),
-                after => after.unwrap_or(&Value::Null).to_string(),
-            };
-            causes.push(Cause::invalid(field, &shown, why));
+fn finalizer_causes(definition: &Definition, object: &Value, causes: &mut Vec<Cause>) {
+    let all = object.pointer("/metadata/finalizers").and_then(Value::as_array);
+    for (at, name) in all.into_iter().flatten().filter_map(Value::as_str).enumerate() {
+        let shown = format!("{name:?}");
+        causes.extend(
+            key_faults(name).iter().map(|fault| Cause::invalid("metadata.finalizers", &shown, fault)),
+        );
+        // Leases and Events are looked at by fewer eyes.
+        let is_core = !definition.custom && !["Lease", "Event"].contains(&definition.kind);
+        if is_core && !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            causes.push(Cause::invalid(&format!("metadata.finalizers[{at}]"), &shown, why));
         }
     }
 }
 
-fn missing(field: &str) -> Cause {
-    Cause { reason: "FieldValueRequired", message: "Required value".into(), field: field.into() }
-}
-
-fn service(object: &Value, causes: &mut Vec<Cause>) {
-    let portless = text(object, "/spec/clusterIP") == "None" || text(object, "/spec/type") == "ExternalName";
-    let ports = object.pointer("/spec/ports").and_then(Value::as_array);
-    if !portless && ports.is_none_or(Vec::is_empty) {
-        causes.push(missing("spec.ports"));
+/// What no update may change.
+fn identity_causes(object: &Value, live: &Value, causes: &mut Vec<Cause>) {
+    if live.pointer("/metadata/deletionTimestamp").is_some() {
+        let all = |of: &Value| -> Vec<String> {
+            let all = of.pointer("/metadata/finalizers").and_then(Value::as_array);
+            all.into_iter().flatten().filter_map(|one| one.as_str().map(str::to_owned)).collect()
+        };
+        let before = all(live);
+        let new: Vec<String> =
+            all(object).iter().filter(|one| !before.contains(one)).map(|one| format!("{one:?}")).collect();
+        if !new.is_empty() {
+            let why = "no new finalizers can be added if the object is being deleted, found new finalizers";
+            causes.push(Cause {
+                reason: "FieldValueForbidden",
+                message: format!("Forbidden: {why} []string{{{}}}", new.join(", ")),
+                field: "metadata.finalizers".into(),
+            });
+        }
     }
-}
-
-fn event(object: &Value, causes: &mut Vec<Cause>) {
-    let about = text(object, "/involvedObject/namespace");
-    if !about.is_empty() && about != text(object, "/metadata/namespace") {
-        let field = "involvedObject.namespace";
-        causes.push(Cause::invalid(field, &format!("{about:?}"), "does not match event.namespace"));
-    }
-}
-
-fn pod(object: &Value, causes: &mut Vec<Cause>) {
-    let containers = object.pointer("/spec/containers").and_then(Value::as_array);
-    if containers.is_none_or(Vec::is_empty) {
-        causes.push(missing("spec.containers"));
-    }
-}
-
-fn workload(object: &Value, causes: &mut Vec<Cause>) {
-    let Some(selector) = object.pointer("/spec/selector").and_then(Selectors::of_object) else {
-        causes.push(missing("spec.selector"));
-        return;
-    };
-    let template = object.pointer("/spec/template").unwrap_or(&Value::Null);
-    if selector.is_everything() {
-        let why = "empty selector is invalid for deployment";
-        causes.push(Cause::invalid("spec.selector", "{}", why));
-    } else if !selector.matches(template) {
-        let labels = template.pointer("/metadata/labels").unwrap_or(&Value::Null).to_string();
-        let why = "`selector` does not match template `labels`";
-        causes.push(Cause::invalid("spec.template.metadata.labels", &labels, why));
+    for field in ["uid", "deletionTimestamp"] {
+        let pointer = format!("/metadata/{field}");
+        let after = object.pointer(&pointer);
+        if after != live.pointer(&pointer) {
+            let shown = after.unwrap_or(&Value::Null).to_string();
+            causes.push(Cause::invalid(&format!("metadata.{field}"), &shown, "field is immutable"));
+        }
     }
 }

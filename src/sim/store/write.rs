@@ -7,14 +7,15 @@ use serde_json::{Value, json};
 use super::{
     Store, defaults,
     history::{Change, Key},
-    managers::{Writer, track_update},
+    managers::{Writer, is_nothing, track_update},
     resource::{Generation, Resource},
     route::Part,
+    schema::Form,
     status::{
-        Refusal, already_exists, conflict, internal, namespace_terminating, not_found, other_uid,
-        version_required,
+        Refusal, already_exists, cannot_be_handled, conflict, internal, namespace_terminating, no_name,
+        not_found, other_namespace, other_uid, strict, strict_patch, version_required, wrong_name,
     },
-    text, validate,
+    structural, text, typed, validate,
 };
 
 /// Who writes, and how.
@@ -27,12 +28,23 @@ pub struct By<'a> {
     pub part: Part,
     /// Everything but the write itself.
     pub dry_run: bool,
+    /// Fields that nobody knows are refused instead of dropped.
+    pub strict: bool,
+    /// A PATCH: it has nothing to say about uids, and cannot move what it patches.
+    pub patches: bool,
 }
 
 impl By<'_> {
     /// The world itself, writing the whole object.
     pub const fn actor() -> Self {
-        Self { manager: None, api_version: "", part: Part::Main, dry_run: false }
+        Self {
+            manager: None,
+            api_version: "",
+            part: Part::Main,
+            dry_run: false,
+            strict: false,
+            patches: false,
+        }
     }
 
     /// The world itself, writing a status.
@@ -62,9 +74,7 @@ impl Store {
         {
             fields.remove("status");
         }
-        if !definition.custom {
-            drop_nulls(&mut object);
-        }
+        shape(resource, &mut object, by)?;
         defaults::fill(resource, &mut object);
         if let Some(status) = defaults::initial_status(resource, &object, &self.stamp())
             && let Some(fields) = object.as_object_mut()
@@ -72,11 +82,18 @@ impl Store {
             fields.insert("status".into(), status);
         }
         validate::object(resource, &object, None)?;
-        if self.at(resource, &key).is_some() {
-            return Err(already_exists(definition, &key.name));
+        // What is no number is no version.
+        if text(&object, "/metadata/resourceVersion").parse::<u64>().is_ok_and(|version| version > 0) {
+            return Err(internal("resourceVersion should not be set on objects to be created"));
+        }
+        if let Some(live) = self.at(resource, &key) {
+            let is_going = live.pointer("/metadata/deletionTimestamp").is_some();
+            return Err(already_exists(definition, &key.name, is_going));
         }
         self.stamp_new(resource, &mut object);
-        self.track(resource, None, &mut object, by);
+        let sent = object.clone();
+        self.track(resource, None, &sent, &mut object, by);
+        defaults::admit(resource, &mut object);
         self.allocate(resource, &mut object);
         if by.dry_run {
             return Ok(Arc::new(object));
@@ -101,15 +118,16 @@ impl Store {
             return Err(not_found(definition, &key.name));
         };
         let mut object = change(&live)?;
-        if !object.get("metadata").is_some_and(Value::is_object) {
+        if by.patches {
+            check_place(key, &object)?;
+        } else if !object.get("metadata").is_some_and(Value::is_object) {
             object["metadata"] = json!({});
         }
-        check_identity(resource, key, &live, &object)?;
+        check_identity(resource, key, &live, &object, by)?;
+        let sent = object.get("metadata").cloned().unwrap_or_default();
         restrict(resource, by.part, &live, &mut object);
         keep_server_fields(&live, &mut object);
-        if !definition.custom {
-            drop_nulls(&mut object);
-        }
+        shape(resource, &mut object, by)?;
         defaults::fill(resource, &mut object);
         keep_allocated(resource, &live, &mut object);
         validate::object(resource, &object, Some(&live))?;
@@ -117,7 +135,15 @@ impl Store {
             let next = live.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0) + 1;
             object["metadata"]["generation"] = json!(next);
         }
-        self.track(resource, Some(&live), &mut object, by);
+        // Of a custom kind's status the metadata is booked on its writer although it is not taken.
+        let mut booked = object.clone();
+        if by.part == Part::Status && definition.custom {
+            for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
+                let value = sent.get(field).filter(|value| !is_nothing(value)).cloned();
+                replace(&mut booked["metadata"], field, value);
+            }
+        }
+        self.track(resource, Some(&live), &booked, &mut object, by);
         if object == *live {
             return Ok(live);
         }
@@ -162,10 +188,6 @@ impl Store {
         let mut object = if object.is_object() { object } else { json!({}) };
         object["apiVersion"] = json!(definition.stored_version());
         object["kind"] = json!(definition.kind);
-        let version = text(&object, "/metadata/resourceVersion");
-        if !version.is_empty() && version != "0" {
-            return Err(internal("resourceVersion should not be set on objects to be created"));
-        }
         if !object.get("metadata").is_some_and(Value::is_object) {
             object["metadata"] = json!({});
         }
@@ -207,7 +229,6 @@ impl Store {
             "deletionGracePeriodSeconds",
             "selfLink",
             "managedFields",
-            "generation",
         ] {
             metadata.remove(server_set);
         }
@@ -236,7 +257,14 @@ impl Store {
         spec.entry("ipFamilyPolicy").or_insert_with(|| json!("SingleStack"));
     }
 
-    fn track(&self, resource: Resource, live: Option<&Value>, object: &mut Value, by: By<'_>) {
+    fn track(
+        &self,
+        resource: Resource,
+        live: Option<&Value>,
+        booked: &Value,
+        object: &mut Value,
+        by: By<'_>,
+    ) {
         let Some(manager) = by.manager else { return };
         let definition = resource.definition();
         let (stored, time) = (definition.stored_version(), self.stamp());
@@ -244,11 +272,16 @@ impl Store {
             manager,
             api_version: if by.api_version.is_empty() { &stored } else { by.api_version },
             part: by.part,
-            time: &time,
-            custom: definition.custom,
+            time: if by.part == Part::Scale { "" } else { &time },
+            form: Form::of(resource),
             status: definition.status,
         };
-        track_update(live, object, &writer);
+        // What a type always has is owned by nobody until it says something.
+        let mut zero = json!({});
+        if live.is_none() {
+            let _ = typed::shape(resource, &mut zero, &mut vec![]);
+        }
+        track_update(live.unwrap_or(&zero), live.is_some(), booked, object, &writer);
     }
 }
 
@@ -261,10 +294,34 @@ fn is_released(object: &Value) -> bool {
     object.pointer("/metadata/deletionTimestamp").is_some() && !held && grace == 0 && !namespace
 }
 
-fn check_identity(resource: Resource, key: &Key, live: &Value, object: &Value) -> Result<(), Refusal> {
+/// A patch cannot give its object another name.
+fn check_place(key: &Key, object: &Value) -> Result<(), Refusal> {
+    let (name, namespace) = (text(object, "/metadata/name"), text(object, "/metadata/namespace"));
+    if name.is_empty() {
+        return Err(no_name(&key.name));
+    }
+    if name != key.name {
+        return Err(wrong_name(name, &key.name));
+    }
+    if namespace != key.namespace && !namespace.is_empty() {
+        return Err(other_namespace());
+    }
+    Ok(())
+}
+
+fn check_identity(
+    resource: Resource,
+    key: &Key,
+    live: &Value,
+    object: &Value,
+    by: By<'_>,
+) -> Result<(), Refusal> {
     let definition = resource.definition();
     let version = text(object, "/metadata/resourceVersion");
     let current = text(live, "/metadata/resourceVersion");
+    if !version.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(internal(&format!("strconv.ParseUint: parsing {version:?}: invalid syntax")));
+    }
     if version.is_empty() || version == "0" {
         if !definition.unconditional_update {
             return Err(version_required(definition, &key.name));
@@ -273,7 +330,7 @@ fn check_identity(resource: Resource, key: &Key, live: &Value, object: &Value) -
         return Err(conflict(definition, &key.name));
     }
     let (uid, live_uid) = (text(object, "/metadata/uid"), text(live, "/metadata/uid"));
-    if !uid.is_empty() && uid != live_uid {
+    if !uid.is_empty() && uid != live_uid && !by.patches {
         return Err(other_uid(definition, &key.namespace, &key.name, uid, live_uid));
     }
     Ok(())
@@ -318,19 +375,18 @@ fn keep_server_fields(live: &Value, object: &mut Value) {
         replace(object, field, live.get(field).cloned());
     }
     let Some(metadata) = object.get_mut("metadata") else { return };
-    for field in [
-        "name",
-        "namespace",
-        "uid",
-        "creationTimestamp",
-        "generation",
-        "resourceVersion",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "selfLink",
-        "generateName",
-    ] {
-        replace(metadata, field, live.pointer(&format!("/metadata/{field}")).cloned());
+    let before = |field: &str| live.pointer(&format!("/metadata/{field}")).cloned();
+    for field in ["name", "namespace", "creationTimestamp", "generation", "resourceVersion", "selfLink"] {
+        replace(metadata, field, before(field));
+    }
+    if text(metadata, "/uid").is_empty() {
+        replace(metadata, "uid", before("uid"));
+    }
+    // A deletion cannot be taken back. To begin one is refused later.
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
+        if let Some(value) = before(field) {
+            replace(metadata, field, Some(value));
+        }
     }
 }
 
@@ -357,13 +413,23 @@ fn content_differs(resource: Resource, live: &Value, object: &Value) -> bool {
     content(live, object) || content(object, live)
 }
 
-fn drop_nulls(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.retain(|_, inner| !inner.is_null());
-            fields.values_mut().for_each(drop_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+/// An object as the server's types or the schema of its kind hold it.
+fn shape(resource: Resource, object: &mut Value, by: By<'_>) -> Result<(), Refusal> {
+    let mut unknown = vec![];
+    let definition = resource.definition();
+    // The world's own writes, and what was applied, are not decoded a second time.
+    if by.manager.is_some() {
+        structural::drop_nulls(resource, object);
     }
+    typed::shape(resource, object, &mut unknown)
+        .map_err(|mismatch| cannot_be_handled(definition, by.api_version, &mismatch.to_string()))?;
+    structural::shape(resource, object, &mut unknown);
+    if by.strict && !unknown.is_empty() {
+        return Err(if by.patches {
+            strict_patch(&unknown)
+        } else {
+            strict(definition, by.api_version, &unknown)
+        });
+    }
+    Ok(())
 }

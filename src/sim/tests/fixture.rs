@@ -122,8 +122,8 @@ impl Shop {
             let is_ready =
                 |pod: &&(String, Timestamp)| pod.0 == name && now.duration_since(pod.1).as_secs() >= 2;
             let ready = self.pods.iter().filter(is_ready).count();
-            let status =
-                json!({"status": {"replicas": wanted, "readyReplicas": ready, "availableReplicas": ready}});
+            let status = json!({"status": {"replicas": wanted, "fullyLabeledReplicas": wanted,
+                "readyReplicas": ready, "availableReplicas": ready}});
             self.patch("apps/v1", &format!("replicasets/{name}/status"), Body::Merge(status));
         }
     }

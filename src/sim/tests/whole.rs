@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::fixture::{NAMESPACE, manifests, settings};
 use crate::{
     api::http::{Body, Method, Request, Response},
+    apply::Limits,
     clock::Clock,
     control::{self, lease::LeaseConfig},
     observe::{Scope, sampler},
@@ -62,7 +63,7 @@ impl Stage {
             scope,
             settings: settings(),
             sampler: sampler::Settings::default(),
-            passes: 10,
+            limits: Limits { under_way: 10, rate: None },
             resync: Duration::from_secs(900),
             lease: None,
             notify: None,

@@ -1,0 +1,158 @@
+//! The contract suite: the embedded API server and a real kube-apiserver are asked the same, and have to answer the same.
+//!
+//!     cargo test --test contract                      every case
+//!     cargo test --test contract -- cases WORD..      the hand-written ones whose name holds one of the words
+//!     cargo test --test contract -- seed N            one drawn case, shrunk where it fails
+//!     cargo test --test contract -- seeds FROM TO     these drawn cases
+//!
+//! Compared are status code, reason, body and watch events. Set apart is only what has to differ: uids, versions, times, generated
+//! names and addresses, each replaced by the order in which it was first seen.
+#![recursion_limit = "512"]
+#![expect(clippy::print_stdout, reason = "the report is its output")]
+
+mod compare;
+mod draw;
+mod normal;
+#[expect(dead_code, reason = "the lab uses the rest of it")]
+#[path = "../lab/process.rs"]
+mod process;
+mod script;
+mod server;
+mod side;
+#[path = "../lab/wait.rs"]
+mod wait;
+
+use std::{path::Path, process::ExitCode};
+
+use compare::Outcome;
+use futures::{StreamExt, stream};
+use script::Case;
+use serin::clock::instant;
+use side::Sides;
+
+/// What the suite's own steps answer. The error is for a person to read.
+type Fallible<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Cases that are drawn, from seed 0 on.
+const DRAWN: u64 = 240;
+
+/// Cases in flight: most of the time is the server's.
+const AT_ONCE: usize = 16;
+
+/// Drawn cases that are made short; with more of them something common is wrong.
+const SHRUNK: usize = 10;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refused(&error),
+    };
+    match runtime.block_on(run(&words.iter().map(String::as_str).collect::<Vec<_>>())) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => refused(&*error),
+    }
+}
+
+fn refused(error: &dyn std::error::Error) -> ExitCode {
+    println!("contract: {error}");
+    ExitCode::FAILURE
+}
+
+/// The number of cases that differ.
+async fn run(words: &[&str]) -> Fallible<usize> {
+    let started = instant();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let vocabulary = script::Vocabulary::read(&root.join("e2e/contract/cases"))?;
+    let (written, drawn) = match words {
+        ["seed", seed] => (vec![], vec![draw::case(seed.parse()?, &vocabulary)]),
+        ["seeds", from, to] => {
+            (vec![], (from.parse()?..to.parse()?).map(|seed| draw::case(seed, &vocabulary)).collect())
+        }
+        ["cases", only @ ..] => (chosen(&vocabulary, only), vec![]),
+        _ => (
+            vocabulary.cases.clone(),
+            (0..DRAWN).map(|seed| draw::case(seed, &vocabulary)).collect::<Vec<_>>(),
+        ),
+    };
+    let folder = tempfile::tempdir()?;
+    let server = server::Server::start(&server::programs(root)?, folder.path()).await?;
+    let sides = Sides::new(&server, root).await?;
+    println!("contract: both servers are up after {:.1} s", started.elapsed().as_secs_f64());
+    let (written_count, drawn_count) = (written.len(), drawn.len());
+    let outcomes: Vec<(Case, Outcome)> = stream::iter(written.into_iter().chain(drawn))
+        .map(async |case| {
+            let outcome = compare::play(&sides, &case).await;
+            (case, outcome)
+        })
+        .buffered(AT_ONCE)
+        .collect()
+        .await;
+    let mut failed = 0;
+    for (case, outcome) in &outcomes {
+        if let Some(why) = &case.differs {
+            // One that no longer differs has to lose its remark.
+            if outcome.differences.is_empty() {
+                failed += 1;
+                println!("contract: {} does not differ any more ({why})", case.name);
+            }
+        } else if !outcome.differences.is_empty() {
+            failed += 1;
+            report(&sides, case, outcome, failed <= SHRUNK).await;
+        }
+    }
+    let known: Vec<&Case> =
+        outcomes.iter().map(|(case, _)| case).filter(|case| case.differs.is_some()).collect();
+    for case in &known {
+        println!(
+            "contract: known to differ: {} ({})",
+            case.name,
+            case.differs.as_deref().unwrap_or_default()
+        );
+    }
+    let refused: Vec<&Case> =
+        outcomes.iter().map(|(case, _)| case).filter(|case| case.refused.is_some()).collect();
+    for case in &refused {
+        let why = case.refused.as_deref().unwrap_or_default();
+        println!("contract: not served by the embedded server, and refused there: {} ({why})", case.name);
+    }
+    let requests: usize = outcomes.iter().map(|(_, outcome)| outcome.requests).sum();
+    let events: usize = outcomes.iter().map(|(_, outcome)| outcome.events).sum();
+    println!(
+        "contract: {written_count} hand-written cases ({} of them refusals by name, {} known to differ), {drawn_count} drawn (seeds from 0); \
+         {requests} requests and {events} watch events compared in {:.1} s; {failed} cases differ",
+        refused.len(),
+        known.len(),
+        started.elapsed().as_secs_f64()
+    );
+    println!("contract: {} passed, {failed} failed", outcomes.len() - failed);
+    Ok(if outcomes.is_empty() { 1 } else { failed })
+}
+
+fn chosen(vocabulary: &script::Vocabulary, words: &[&str]) -> Vec<Case> {
+    let wanted = |case: &&Case| words.is_empty() || words.iter().any(|word| case.name.contains(word));
+    vocabulary.cases.iter().filter(wanted).cloned().collect()
+}
+
+/// Prints a case that differs; a drawn one as short as it can be made.
+async fn report(sides: &Sides, case: &Case, outcome: &Outcome, shrinks: bool) {
+    let mut shown = (case.clone(), outcome.differences.clone());
+    if case.seed.is_some() && shrinks {
+        let mut at = 0;
+        while at < shown.0.steps.len() {
+            let mut shorter = shown.0.clone();
+            shorter.steps.remove(at);
+            let outcome = compare::play(sides, &shorter).await;
+            if outcome.differences.is_empty() || shorter.steps.is_empty() {
+                at += 1;
+            } else {
+                shown = (shorter, outcome.differences);
+            }
+        }
+    }
+    println!("\n{}", shown.0);
+    for difference in &shown.1 {
+        println!("{difference}");
+    }
+}

@@ -1,0 +1,266 @@
+//! Built-in kinds as the server's own types hold them: a round trip drops what they have no field for, leaves out what
+//! is empty, and refuses values of another type.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use jiff::{Timestamp, fmt::strtime};
+use serde_json::{Map, Value, json};
+
+use super::{patch::go_type, resource::Resource};
+use crate::api::hash::table::{self, Field, LABEL, Struct};
+
+/// Rows beside those of `api::hash`: listed by reflection from k8s.io/api v0.34.4, in the same form. `microtime` has six
+/// digits after the point, `bytes` are base64.
+static STRUCTS: LazyLock<BTreeMap<&'static str, Struct>> =
+    LazyLock::new(|| table::read(include_str!("fields.txt")));
+
+/// A value that its field does not take, in the words of Go's decoder.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Mismatch {
+    #[error("json: cannot unmarshal {found} into Go {at} of type {wanted}")]
+    Type { found: String, at: String, wanted: String },
+    #[error("parsing time {text} as {layout:?}: cannot parse {rest} as {wanted:?}")]
+    Time { text: String, layout: &'static str, rest: String, wanted: &'static str },
+    #[error("illegal base64 data at input byte {at}")]
+    Bytes { at: usize },
+}
+
+/// Shapes an object of a built-in kind; of a custom kind its metadata.
+///
+/// `unknown` gets the paths of what was dropped.
+///
+/// # Errors
+/// The first value that its field does not take; the object is then half shaped and to be thrown away.
+pub(super) fn shape(
+    resource: Resource,
+    object: &mut Value,
+    unknown: &mut Vec<String>,
+) -> Result<(), Mismatch> {
+    let definition = resource.definition();
+    if definition.custom {
+        return metadata(object, unknown);
+    }
+    let Some(known) = find(definition.kind) else { return metadata(object, unknown) };
+    let mut walk = Walk { path: vec![], root: "", unknown };
+    let identity: Vec<(&str, Option<Value>)> =
+        ["apiVersion", "kind"].map(|it| (it, object.get(it).cloned())).into();
+    let fields = std::mem::take(object);
+    let Value::Object(fields) = fields else { return Err(walk.wrong(&fields, definition.kind)) };
+    let mut shaped = walk.fields(known, fields)?;
+    for (name, value) in identity {
+        if let Some(value) = value {
+            shaped.insert(name.to_owned(), value);
+        }
+    }
+    *object = Value::Object(shaped);
+    Ok(())
+}
+
+fn metadata(object: &mut Value, unknown: &mut Vec<String>) -> Result<(), Mismatch> {
+    let Some(metadata) = object.get_mut("metadata").filter(|it| !it.is_null()) else { return Ok(()) };
+    // Decoded by itself, so that its own fields are the first ones.
+    let mut found = vec![];
+    let decoded = Walk { path: vec![], root: "", unknown: &mut found }.value("ObjectMeta", metadata);
+    unknown.extend(found.iter().map(|path| format!("metadata.{path}")));
+    decoded
+}
+
+fn find(name: &str) -> Option<&'static Struct> {
+    STRUCTS.get(name).or_else(|| table::find(name))
+}
+
+struct Walk<'a> {
+    /// Fields, and indices in brackets.
+    path: Vec<String>,
+    /// The innermost struct; empty outside of any.
+    root: &'static str,
+    unknown: &'a mut Vec<String>,
+}
+
+impl Walk<'_> {
+    fn wrong(&self, value: &Value, wanted: &str) -> Mismatch {
+        let found = match value {
+            Value::Number(number) if wanted.starts_with("int") => format!("number {number}"),
+            other => go_type(other).to_owned(),
+        };
+        let fields: Vec<&str> =
+            self.path.iter().map(String::as_str).filter(|step| !step.starts_with('[')).collect();
+        let at = match self.root {
+            "" => "value".to_owned(),
+            root => format!("struct field {root}.{}", fields.join(".")),
+        };
+        Mismatch::Type { found, at, wanted: wanted.to_owned() }
+    }
+
+    /// What the struct has a field for; what is empty is left out unless it is always written.
+    fn fields(
+        &mut self,
+        known: &'static Struct,
+        mut sent: Map<String, Value>,
+    ) -> Result<Map<String, Value>, Mismatch> {
+        let outer = std::mem::replace(&mut self.root, known.name);
+        let mut shaped = Map::new();
+        for field in &known.fields {
+            let mut value = sent.remove(field.name).unwrap_or(Value::Null);
+            self.path.push(field.name.to_owned());
+            self.value(field.kind, &mut value)?;
+            self.path.pop();
+            if field.is_required || !is_empty(field, &value) {
+                shaped.insert(field.name.to_owned(), value);
+            }
+        }
+        self.root = outer;
+        for name in sent
+            .keys()
+            .filter(|name| !(self.path.is_empty() && ["apiVersion", "kind"].contains(&name.as_str())))
+        {
+            let mut path = String::new();
+            for step in self.path.iter().chain([name]) {
+                if !step.starts_with('[') && !path.is_empty() {
+                    path.push('.');
+                }
+                path.push_str(step);
+            }
+            self.unknown.push(path);
+        }
+        Ok(shaped)
+    }
+
+    /// Shapes a value in place; null becomes the zero of its kind.
+    fn value(&mut self, kind: &'static str, value: &mut Value) -> Result<(), Mismatch> {
+        if let Some(inner) = kind.strip_prefix('*') {
+            return if value.is_null() { Ok(()) } else { self.value(inner, value) };
+        }
+        if let Some(inner) = kind.strip_prefix("[]") {
+            return match value {
+                Value::Null => Ok(()),
+                Value::Array(items) => items.iter_mut().enumerate().try_for_each(|(at, item)| {
+                    self.path.push(format!("[{at}]"));
+                    self.value(inner, item)?;
+                    self.path.pop();
+                    Ok(())
+                }),
+                other => Err(self.wrong(other, &format!("[]{}", go_name(inner)))),
+            };
+        }
+        if let Some(inner) = kind.strip_prefix("{}") {
+            return match value {
+                Value::Null => Ok(()),
+                Value::Object(entries) => {
+                    entries.iter_mut().try_for_each(|(_, entry)| self.value(inner, entry))
+                }
+                other => Err(self.wrong(other, &format!("map[string]{}", go_name(inner)))),
+            };
+        }
+        if let Some(known) = find(kind) {
+            let fields = match std::mem::take(value) {
+                Value::Null => Map::new(),
+                Value::Object(fields) => fields,
+                other => return Err(self.wrong(&other, go_name(kind).as_str())),
+            };
+            *value = Value::Object(self.fields(known, fields)?);
+            return Ok(());
+        }
+        self.scalar(kind, value)
+    }
+
+    fn scalar(&self, kind: &'static str, value: &mut Value) -> Result<(), Mismatch> {
+        let zero = match kind {
+            "string" | LABEL => json!(""),
+            "bool" => json!(false),
+            "int32" | "int64" | "intstr" => json!(0),
+            _ => Value::Null,
+        };
+        match (kind, &*value) {
+            (_, Value::Null) => *value = zero,
+            ("string" | LABEL, Value::String(_)) | ("bool", Value::Bool(_)) | ("raw", _) => {}
+            ("int32" | "int64", Value::Number(number)) => {
+                // A float that is whole is read as what it is.
+                let whole = number
+                    .as_i64()
+                    .or_else(|| number.as_f64().filter(|it| it.fract() == 0.0).map(|it| it as i64));
+                let fits = whole.filter(|whole| kind == "int64" || i32::try_from(*whole).is_ok());
+                *value = json!(fits.ok_or_else(|| self.wrong(value, kind))?);
+            }
+            ("intstr" | "quantity", Value::Number(_) | Value::String(_)) => {}
+            ("time", Value::String(text)) => {
+                *value = time(text, "2006-01-02T15:04:05Z07:00", "%Y-%m-%dT%H:%M:%SZ")?
+            }
+            ("microtime", Value::String(text)) => {
+                *value = time(text, "2006-01-02T15:04:05.000000Z07:00", "%Y-%m-%dT%H:%M:%S.%6fZ")?;
+            }
+            ("bytes", Value::String(text)) => {
+                if let Some(at) = bad_base64(text) {
+                    return Err(Mismatch::Bytes { at });
+                }
+            }
+            (kind, other) => return Err(self.wrong(other, &go_name(kind))),
+        }
+        Ok(())
+    }
+}
+
+/// A kind as Go prints it.
+fn go_name(kind: &str) -> String {
+    if let Some(inner) = kind.strip_prefix("[]") {
+        return format!("[]{}", go_name(inner));
+    }
+    if let Some(inner) = kind.strip_prefix("{}") {
+        return format!("map[string]{}", go_name(inner));
+    }
+    let kind = kind.trim_start_matches('*');
+    match kind {
+        LABEL => "string".into(),
+        "time" => "string".into(),
+        "microtime" => "string".into(),
+        "bytes" => "[]uint8".into(),
+        _ if find(kind).is_some() => format!("v1.{kind}"),
+        _ => kind.to_owned(),
+    }
+}
+
+/// What Go's `omitempty` and `omitzero` leave out.
+fn is_empty(field: &Field, value: &Value) -> bool {
+    if field.kind.starts_with('*') {
+        return value.is_null();
+    }
+    match value {
+        Value::Null => !matches!(field.kind, "time" | "microtime") || field.omits_zero,
+        Value::Bool(bit) => !bit,
+        Value::Number(number) => field.kind != "intstr" && number.as_i64() == Some(0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty() && (field.omits_zero || field.kind.starts_with("{}")),
+    }
+}
+
+fn time(text: &str, layout: &'static str, print: &str) -> Result<Value, Mismatch> {
+    let wrong = |rest: &str, wanted| Mismatch::Time {
+        text: format!("{text:?}"),
+        layout,
+        rest: format!("{rest:?}"),
+        wanted,
+    };
+    let at: Timestamp = text.parse().map_err(|_| wrong(text, "2006"))?;
+    if layout.contains('.') {
+        // Six digits, no more and no less.
+        let rest = text.get(19..).unwrap_or_default();
+        let digits =
+            rest.strip_prefix('.').map_or(0, |rest| rest.bytes().take_while(u8::is_ascii_digit).count());
+        if digits != 6 {
+            return Err(wrong(rest, ".000000"));
+        }
+    }
+    strtime::format(print, at).map(Value::from).map_err(|_| wrong(text, "2006"))
+}
+
+/// The byte at which a text stops being base64.
+fn bad_base64(text: &str) -> Option<usize> {
+    let digit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    let body = text.trim_end_matches('=');
+    let padding = text.len() - body.len();
+    if let Some(at) = body.bytes().position(|byte| !digit(byte)) {
+        return Some(at);
+    }
+    (padding > 2 || text.len() % 4 != 0).then_some(body.len())
+}
