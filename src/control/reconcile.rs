@@ -222,12 +222,14 @@ impl Reconciler {
 
     fn count(&self, plan: &Plan, executed: &Executed) {
         let Key { namespace, name } = &plan.owner.key;
-        if executed.halted.is_none() {
-            for tell in &plan.tell {
-                if let Tell::Event(event) = tell {
-                    self.metrics.event(namespace, name, &event.kind.to_string(), &event.reason);
-                }
-            }
+        // They are sent in order, and the rest of a plan may not be sent.
+        let sent = executed.attempts.iter().filter(|attempt| attempt.action == Action::Event).count();
+        let events = plan.tell.iter().filter_map(|tell| match tell {
+            Tell::Event(event) => Some(event),
+            Tell::SelfHeal(_) => None,
+        });
+        for event in events.take(sent) {
+            self.metrics.event(namespace, name, &event.kind.to_string(), &event.reason);
         }
     }
 

@@ -324,12 +324,17 @@ fn quiet(target: Target) -> Call {
     Call { target, is_news: false }
 }
 
-/// Whether a Rollout's spec is another one, or it was aborted or is going away.
+/// Whether a Rollout's spec is another one, or somebody aborts or retries it, or it is going away.
+///
+/// Our own bookkeeping is no news, and the watch may tell of it before the answer to the request does: it writes `abort`
+/// and `abortedAt` together and takes them away together. Taken for news, it would stop the very pass that wrote it,
+/// before its events.
 fn wants_else(before: Option<&Entry<Parsed>>, after: Option<&Entry<Parsed>>) -> bool {
     let (Some(before), Some(after)) = (before, after) else { return true };
     let (before, after) = (&before.slim.rollout, &after.slim.rollout);
     before.generation != after.generation
-        || before.memory.abort != after.memory.abort
+        || (after.memory.abort && !before.memory.abort && after.memory.aborted_at.is_none())
+        || (before.memory.abort && !after.memory.abort && after.memory.aborted_at.is_some())
         || before.is_deleted != after.is_deleted
 }
 
@@ -396,5 +401,29 @@ impl Fill {
         });
         // The sender lives as long as its watch.
         let _ = state.wait_for(|state| *state != State::Starting).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_person_who_aborts_or_retries_is_news_and_what_serin_books_is_not() {
+        let entry = |status: Value| -> Entry<Parsed> {
+            let metadata = json!({"name": "cart", "namespace": "shop", "uid": "1", "resourceVersion": "1", "generation": 1});
+            Entry::read(json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": metadata,
+                "spec": {}, "status": status}))
+            .unwrap()
+        };
+        let plain = entry(json!({}));
+        let asked = entry(json!({"abort": true}));
+        let booked = entry(json!({"abort": true, "abortedAt": "2026-01-01T00:00:00Z"}));
+        let retried = entry(json!({"abort": false, "abortedAt": "2026-01-01T00:00:00Z"}));
+        let is_news = |before: &Entry<Parsed>, after: &Entry<Parsed>| wants_else(Some(before), Some(after));
+        assert!(is_news(&plain, &asked) && is_news(&booked, &retried));
+        assert!(!is_news(&plain, &booked) && !is_news(&asked, &booked) && !is_news(&booked, &plain));
     }
 }
