@@ -3,7 +3,7 @@
 mod alone;
 mod facts;
 pub mod lease;
-mod queue;
+pub mod queue;
 mod reconcile;
 mod run;
 mod saying;

@@ -17,6 +17,8 @@ use crate::{clock::Clock, observe::Target};
 /// First pause after a failure; doubled with each that follows.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
+/// The same while traffic has to be taken away: users are hurt meanwhile.
+const LAST_URGENT_PAUSE: Duration = Duration::from_millis(500);
 /// Longest sleep without a look at the clock: the machine's clock may be set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -142,9 +144,8 @@ impl Queue {
         self.end(target, |item| {
             item.failures.retain(|known, _| known == cause);
             let count = item.failures.entry(cause.to_owned()).or_default();
-            let pause = FIRST_PAUSE.saturating_mul(1_u32 << (*count).min(20)).min(LAST_PAUSE);
+            let pause = SignedDuration::try_from(pause(*count, is_urgent)).unwrap_or(SignedDuration::ZERO);
             *count = count.saturating_add(1);
-            let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::ZERO);
             let due = now.saturating_add(pause).unwrap_or(now);
             item.due = Some(item.due.map_or(due, |earlier| earlier.min(due)));
             item.reasons.insert(Reason::Retry);
@@ -184,6 +185,12 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Target, Item>> {
         self.items.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How long to wait after a failure that `before` others of its cause preceded.
+pub fn pause(before: u32, is_urgent: bool) -> Duration {
+    let last = if is_urgent { LAST_URGENT_PAUSE } else { LAST_PAUSE };
+    FIRST_PAUSE.saturating_mul(1_u32 << before.min(20)).min(last)
 }
 
 #[cfg(test)]
@@ -282,6 +289,12 @@ mod tests {
         }
         let due = queue.lock()[&target("a")].due.unwrap();
         assert_eq!(due.duration_since(queue.clock.now()).as_secs(), 30);
+    }
+
+    #[test]
+    fn a_shed_is_tried_again_twice_a_second() {
+        let pauses = [0, 1, 2, 3, 40].map(|before| pause(before, true).as_millis());
+        assert_eq!(pauses, [100, 200, 400, 500, 500]);
     }
 
     #[tokio::test(start_paused = true)]

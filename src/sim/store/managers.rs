@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
+    at,
     fields::{FieldSet, difference, entry_step},
     route::Part,
     schema::{ListKind, is_atomic_map, list_kind},
@@ -85,7 +86,7 @@ fn subresource(part: Part) -> &'static str {
 }
 
 fn read(object: &Value) -> Vec<Entry> {
-    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let entries = at(object, "/metadata/managedFields").and_then(Value::as_array);
     entries.into_iter().flatten().map(Entry::read).collect()
 }
 
@@ -138,7 +139,7 @@ fn strip(set: &mut FieldSet, writer: &Writer<'_>) {
 /// Books an update of `live` (absent at creation) to `new` on the writer. The entries `new` came with are kept, so
 /// that a client can drop its own; a single empty entry clears the list; none at all means those of `live`.
 pub(super) fn track_update(live: Option<&Value>, new: &mut Value, writer: &Writer<'_>) {
-    let sent = new.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let sent = at(new, "/metadata/managedFields").and_then(Value::as_array);
     let cleared = sent.is_some_and(|sent| matches!(sent.as_slice(), [one] if one == &json!({})));
     let mut entries = match (sent, live) {
         (Some(sent), _) if !sent.is_empty() => read(new),

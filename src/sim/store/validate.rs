@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
+    at,
     resource::{Definition, Names, Resource},
     selector::Selectors,
     status::{Cause, Refusal, bad_request, invalid},
@@ -23,7 +24,7 @@ pub(super) fn object(resource: Resource, object: &Value, live: Option<&Value>) -
     for (field, pointer) in
         [("metadata.labels", "/metadata/labels"), ("metadata.annotations", "/metadata/annotations")]
     {
-        match object.pointer(pointer) {
+        match at(object, pointer) {
             None | Some(Value::Null) => {}
             Some(Value::Object(pairs)) => pairs_causes(field, pairs, &mut causes)?,
             Some(_) => {
@@ -143,7 +144,7 @@ fn content(resource: Resource, object: &Value, live: Option<&Value>, causes: &mu
     }
     let Some(live) = live else { return };
     for (_, pointer, field, why) in IMMUTABLE.iter().filter(|(kind, ..)| *kind == resource) {
-        let (before, after) = (live.pointer(pointer), object.pointer(pointer));
+        let (before, after) = (at(live, pointer), at(object, pointer));
         if before.is_some() && before != after {
             let shown = match after {
                 Some(Value::Object(_)) if resource.definition().custom => "\"object\"".to_owned(),
@@ -160,7 +161,7 @@ fn missing(field: &str) -> Cause {
 
 fn service(object: &Value, causes: &mut Vec<Cause>) {
     let portless = text(object, "/spec/clusterIP") == "None" || text(object, "/spec/type") == "ExternalName";
-    let ports = object.pointer("/spec/ports").and_then(Value::as_array);
+    let ports = at(object, "/spec/ports").and_then(Value::as_array);
     if !portless && ports.is_none_or(Vec::is_empty) {
         causes.push(missing("spec.ports"));
     }
@@ -175,23 +176,23 @@ fn event(object: &Value, causes: &mut Vec<Cause>) {
 }
 
 fn pod(object: &Value, causes: &mut Vec<Cause>) {
-    let containers = object.pointer("/spec/containers").and_then(Value::as_array);
+    let containers = at(object, "/spec/containers").and_then(Value::as_array);
     if containers.is_none_or(Vec::is_empty) {
         causes.push(missing("spec.containers"));
     }
 }
 
 fn workload(object: &Value, causes: &mut Vec<Cause>) {
-    let Some(selector) = object.pointer("/spec/selector").and_then(Selectors::of_object) else {
+    let Some(selector) = at(object, "/spec/selector").and_then(Selectors::of_object) else {
         causes.push(missing("spec.selector"));
         return;
     };
-    let template = object.pointer("/spec/template").unwrap_or(&Value::Null);
+    let template = at(object, "/spec/template").unwrap_or(&Value::Null);
     if selector.is_everything() {
         let why = "empty selector is invalid for deployment";
         causes.push(Cause::invalid("spec.selector", "{}", why));
     } else if !selector.matches(template) {
-        let labels = template.pointer("/metadata/labels").unwrap_or(&Value::Null).to_string();
+        let labels = at(template, "/metadata/labels").unwrap_or(&Value::Null).to_string();
         let why = "`selector` does not match template `labels`";
         causes.push(Cause::invalid("spec.template.metadata.labels", &labels, why));
     }
