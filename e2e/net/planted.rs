@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use serin::{
+    api::http::{Body, Method, Request},
     apply::render::{Stage, Step as Sent},
     decide::{
         memory::RunStatus,
-        observed::{Observed, Slot},
-        plan::{Action, Plan, Prepare, Retire, ScaleDown, ShedReason},
+        observed::{Observed, OwnedRun, Slot},
+        plan::{Action, NewRun, Plan, Prepare, Retire, ScaleDown, ShedReason},
         spec::Step,
     },
     domain::verdict::Verdict,
@@ -56,8 +57,7 @@ fn steps(spoil: fn(&mut Vec<Sent>)) -> Box<dyn Tamper + Send> {
     Box::new(By { steps: Some(spoil), ..By::default() })
 }
 
-/// Every mistake. The list that was asked for has one more, a DestinationRule relabelled to an empty ReplicaSet:
-/// serin refuses Rollouts with a DestinationRule as yet, so nobody can make it.
+/// Every mistake.
 pub(crate) const ALL: &[Planted] = &[
     Planted { name: "scale-down before shed", make: || Box::new(scaled_first()) },
     // The verdict is written down before traffic is taken away.
@@ -73,9 +73,11 @@ pub(crate) const ALL: &[Planted] = &[
     },
     Planted { name: "abort forgotten on restart", make: || observed(abort_forgotten) },
     Planted { name: "promotion without a verdict", make: || observed(no_analysis) },
+    // Serin refuses Rollouts with a DestinationRule as yet and writes none: this shows that the law is there.
+    Planted { name: "DestinationRule relabelled to an empty ReplicaSet", make: || steps(relabelled) },
     Planted { name: "service switched after the final weight flip", make: || observed(switched_late) },
     Planted { name: "two reverts", make: || observed(reverts_forgotten) },
-    Planted { name: "retry raises without a new run", make: || observed(old_run_counts) },
+    Planted { name: "retry raises without a new run", make: || Box::new(old_run_counts()) },
     Planted { name: "own write taken for foreign", make: || observed(own_is_foreign) },
     Planted { name: "duplicate ReplicaSet", make: || Box::new(Twins::default()) },
     // Further ones.
@@ -142,7 +144,7 @@ fn without_version(sent: &mut Vec<Sent>) {
 }
 
 fn retain_operations(one: &mut Sent, keep: impl Fn(&Value) -> bool) {
-    if let serin::api::http::Body::JsonPatch(Value::Array(operations)) = &mut one.request.body {
+    if let Body::JsonPatch(Value::Array(operations)) = &mut one.request.body {
         operations.retain(keep);
     }
 }
@@ -155,7 +157,7 @@ fn stable_keeps(sent: &mut Vec<Sent>) {
 
 fn status_without_version(sent: &mut Vec<Sent>) {
     for one in sent.iter_mut().filter(|one| one.action == Action::Status) {
-        if let serin::api::http::Body::Merge(body) = &mut one.request.body {
+        if let Body::Merge(body) = &mut one.request.body {
             body["metadata"] = json!({});
         }
     }
@@ -167,6 +169,23 @@ fn abort_forgotten(seen: &mut Observed) {
         seen.rollout.memory.abort = false;
         seen.rollout.memory.aborted_at = None;
     }
+}
+
+/// A subset of a DestinationRule leads to the new ReplicaSet as soon as that is made.
+fn relabelled(sent: &mut Vec<Sent>) {
+    let is_new = |one: &Sent| matches!(one.action, Action::CreateReplicaSet(_));
+    let Some(at) = sent.iter().position(is_new) else { return };
+    let Some(Body::Json(new)) = sent.get(at).map(|one| &one.request.body) else { return };
+    let hash = new.pointer("/spec/template/metadata/labels/rollouts-pod-template-hash").cloned();
+    let label = "/spec/subsets/1/labels/rollouts-pod-template-hash";
+    let request = Request {
+        method: Method::Patch,
+        path: "/apis/networking.istio.io/v1alpha3/namespaces/shop/destinationrules/myapp".to_owned(),
+        query: vec![],
+        body: Body::JsonPatch(json!([{"op": "add", "path": label, "value": hash}])),
+    };
+    let action = Action::SwitchService("myapp".to_owned());
+    sent.insert(at + 1, Sent { stage: Stage::Prepare, action, request });
 }
 
 /// An analysis step is complete at once.
@@ -207,22 +226,32 @@ fn reverts_forgotten(seen: &mut Observed) {
     seen.record.iter_mut().for_each(|record| record.self_heals.clear());
 }
 
-/// At an analysis step a good run of before counts.
-fn old_run_counts(seen: &mut Observed) {
-    let Ok(spec) = &seen.rollout.spec else { return };
-    let index = seen.rollout.memory.step_index.and_then(|index| usize::try_from(index).ok()).unwrap_or(0);
-    if spec.steps.get(index) != Some(&Step::Analysis) {
-        return;
+/// At an analysis step a good run of before counts, and no other is made.
+fn old_run_counts() -> By {
+    By {
+        observed: Some(|seen| {
+            let index = seen.rollout.memory.step_index.and_then(|index| usize::try_from(index).ok());
+            let good = good_runs(seen).find(|run| run.slot == index.map(Slot::Step));
+            if let Some(run) = good {
+                let (name, phase) = (run.run.name.clone(), run.run.status.phase);
+                seen.rollout.memory.step_run = Some(RunStatus { name, phase, message: String::new() });
+            }
+        }),
+        plan: Some(|seen, plan| {
+            let is_there = |new: &NewRun| {
+                let index = new.labels.get("step-index").and_then(|index| index.parse().ok());
+                good_runs(seen).any(|run| index.is_some() && run.slot == index.map(Slot::Step))
+            };
+            plan.prepare.retain(|action| !matches!(action, Prepare::CreateRun(new) if is_there(new)));
+        }),
+        ..By::default()
     }
-    let good = seen.runs.iter().find(|run| {
-        run.slot == Some(Slot::Step(index))
-            && run.hash == seen.new_hash
-            && run.run.status.phase.verdict() == Some(Verdict::Successful)
-    });
-    if let Some(run) = good {
-        let (phase, message) = (run.run.status.phase, String::new());
-        seen.rollout.memory.step_run = Some(RunStatus { name: run.run.name.clone(), phase, message });
-    }
+}
+
+/// The successful runs of the wanted version.
+fn good_runs(seen: &Observed) -> impl Iterator<Item = &OwnedRun> {
+    let is_good = |run: &&OwnedRun| run.run.status.phase.verdict() == Some(Verdict::Successful);
+    seen.runs.iter().filter(|run| run.hash == seen.new_hash).filter(is_good)
 }
 
 fn own_is_foreign(seen: &mut Observed) {

@@ -284,6 +284,15 @@ impl Reconciler {
             entry.last.retain(|known| known.action != attempt.action);
             entry.last.push(attempt.clone());
         }
+        let is_set = |sent: &Attempt| sent.action == Action::Weights && (200..300).contains(&sent.status);
+        if let Some(weight) = plan.weight().filter(|_| executed.attempts.iter().any(is_set)) {
+            // Not the time of the look: until the answer came the other side may have had its share.
+            let now = self.sender.clock().now();
+            entry.exposure.note_weight(now, weight);
+            if plan.puts_back() {
+                entry.exposure.note_put_back(now);
+            }
+        }
         let surplus = entry.last.len().saturating_sub(OUTCOMES);
         entry.last.drain(..surplus);
         entry.unshed = self.count_shed(key, plan, executed, now, entry.unshed);

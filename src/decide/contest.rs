@@ -13,6 +13,7 @@ use super::{
     plan::Action,
     record::{Reassert, Record},
     report::{Stage, Wait},
+    spec::Cursor,
 };
 use crate::domain::Weight;
 
@@ -49,18 +50,19 @@ pub(super) fn look(facts: &Facts<'_>, course: &Course) -> Contest {
     // What the steps before this one gave is the rollout's own: the step up from there puts nothing back.
     let is_kept_down = is_contested && facts.live() < facts.spec.weight_before(course.cursor);
     let is_in_play = course.stage == Stage::Canary && (is_lowered || is_kept_down);
-    let is_spent = recent.len() >= TRIES;
+    let tries = tries(facts, &recent);
+    let is_spent = tries.len() >= TRIES;
     let is_below = facts.live() < facts.spec.weight_at(course.cursor);
     let is_held = is_in_play && is_spent && is_below;
-    let first_to_go = if is_held { recent.iter().rev().nth(TRIES - 1) } else { recent.last() };
-    let again = first_to_go.filter(|_| is_held || is_contested).map(|one| facts.after(one.at, WINDOW));
+    let first_to_go = if is_held { tries.iter().rev().nth(TRIES - 1) } else { tries.last() };
+    let again = first_to_go.filter(|_| is_held || is_contested).map(|at| facts.after(*at, WINDOW));
     let known = recent.last().map(|last| last.by.clone()).unwrap_or_default();
     Contest {
         is_reassert: is_in_play && !is_spent,
         is_held,
         again: again.filter(|at| *at > facts.now && course.stage == Stage::Canary),
         is_update: course.stage == Stage::Canary,
-        is_recent: !recent.is_empty(),
+        is_recent: !tries.is_empty(),
         by: service.last_writer.clone().filter(|_| is_lowered).unwrap_or(known),
     }
 }
@@ -72,18 +74,45 @@ pub(super) fn is_known(facts: &Facts<'_>) -> bool {
 
 fn recent<'a>(facts: &Facts<'a>) -> impl Iterator<Item = &'a Reassert> {
     let all = facts.observed.record.iter().flat_map(|record| &record.reasserts);
-    // One that lies in the future was noted before the clock was set back: it counts for nothing.
-    all.filter(|one| one.at <= facts.now && facts.now < facts.after(one.at, WINDOW))
+    all.filter(|one| is_recent(facts, one.at))
 }
 
-/// The canary has less than when the status was written, and it was not us who took it.
+fn is_recent(facts: &Facts<'_>, at: Timestamp) -> bool {
+    // One that lies in the future was noted before the clock was set back: it counts for nothing.
+    at <= facts.now && facts.now < facts.after(at, WINDOW)
+}
+
+/// When weights were put back within the window: by the record, which outlives the process, or by the process, which
+/// knows it also where no record can be written.
+fn tries(facts: &Facts<'_>, recorded: &[&Reassert]) -> Vec<Timestamp> {
+    let own = facts.observed.exposure.put_back.iter().copied().filter(|at| is_recent(facts, *at));
+    let own: Vec<Timestamp> = own.collect();
+    if own.len() > recorded.len() { own } else { recorded.iter().map(|one| one.at).collect() }
+}
+
+/// The canary has less than when the status was written, or than the raise gave that is not booked yet, and it was not us
+/// who took it.
 fn is_lowered(facts: &Facts<'_>, service: &VirtualService) -> bool {
     let canary = facts.exposure.leads_to(Side::Canary);
     let booked = facts.memory.weights.as_ref().map(|weights| &weights.canary);
     let is_less = booked.is_some_and(|booked| {
         booked.hash.is_some() && booked.hash.as_ref() == canary && facts.live() < booked.weight
     });
-    is_less && service.last_writer.is_some() && !(service.is_last_written_by_us && has_shed(facts))
+    (is_less || is_below_raise(facts))
+        && service.last_writer.is_some()
+        && !(service.is_last_written_by_us && has_shed(facts))
+}
+
+/// Somebody was faster than our look at what we had raised: the weight is below it before the status could say so.
+fn is_below_raise(facts: &Facts<'_>) -> bool {
+    let newest = |action: Action| facts.observed.last.iter().rposition(|last| last.action == action);
+    let raise = newest(Action::Weights)
+        .filter(|at| facts.observed.last.get(*at).is_some_and(|last| (200..300).contains(&last.status)));
+    let is_unbooked = raise.is_some() && raise > newest(Action::Status);
+    let steps = facts.spec.steps.len();
+    let raised_to = facts.spec.weight_at(Cursor::parse(facts.memory.step_index, steps));
+    let leads = facts.exposure.leads_to(Side::Canary);
+    is_unbooked && leads.is_some() && leads == facts.new.map(|new| &new.hash) && facts.live() < raised_to
 }
 
 /// Whether a shed of ours may be among the writes of the last second.

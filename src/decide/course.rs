@@ -115,7 +115,11 @@ pub(super) fn course(facts: &Facts<'_>, analyses: &Analyses<'_>) -> Course {
             course.memory.collision_count = Some(collisions.saturating_add(1));
         }
     } else if facts.is_changed() {
+        let is_meant = is_abort_unseen(facts);
         reset(facts, &mut course);
+        if is_meant {
+            aborted(facts, &mut course, Some(by_person(facts)));
+        }
     } else if facts.memory.stable.is_none() {
         first_deploy(facts, &mut course);
     } else if facts.is_promoted() {
@@ -128,6 +132,18 @@ pub(super) fn course(facts: &Facts<'_>, analyses: &Analyses<'_>) -> Course {
     course.memory.selector.clone_from(&facts.spec.selector_text);
     weights_as_observed(facts, &mut course);
     course
+}
+
+/// Somebody has aborted this very version, and no pass has acted on it yet: also where its steps were edited in the same
+/// moment it is not taken for an abort of long ago.
+fn is_abort_unseen(facts: &Facts<'_>) -> bool {
+    let is_same = facts.memory.current.as_ref() == facts.new.map(|new| &new.hash);
+    let is_update = facts.memory.stable.is_some() && !facts.is_promoted();
+    facts.memory.abort && facts.memory.aborted_at.is_none() && is_same && is_update
+}
+
+fn by_person(facts: &Facts<'_>) -> Abort {
+    Abort { cause: AbortCause::UserAbort, message: String::new(), at: facts.now, run: None }
 }
 
 /// Another template, or other steps: the status begins anew. The weights that are live now stay remembered.
@@ -190,8 +206,7 @@ fn update(facts: &Facts<'_>, analyses: &Analyses<'_>, course: &mut Course) {
     let asked_to_promote = facts.memory.promote_full && facts.memory.aborted_at.is_some();
     if facts.memory.abort && !asked_to_promote {
         let is_new = facts.memory.aborted_at.is_none();
-        let abort = Abort { cause: AbortCause::UserAbort, message: String::new(), at: facts.now, run: None };
-        return aborted(facts, course, is_new.then_some(abort));
+        return aborted(facts, course, is_new.then(|| by_person(facts)));
     }
     if facts.memory.abort || facts.memory.aborted_at.is_some() {
         retry(facts, course);

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::observed::{Exposure, ExposureHistory, Observed, Side};
+use super::{
+    observed::{Exposure, ExposureHistory, Observed, Side},
+    record::Record,
+};
 use crate::domain::{PodHash, Weight};
 
 /// A clock that is slewed, as NTP does it, is off by far less between two passes.
@@ -58,7 +61,24 @@ impl Exposure {
 impl ExposureHistory {
     /// A history that begins now.
     pub fn begin(now: Timestamp) -> Self {
-        Self { since: now, noted: None, seen: vec![] }
+        Self { since: now, noted: None, seen: vec![], put_back: vec![] }
+    }
+
+    /// Adds what a request of ours has made of the canary's weight by `now`: it may be over before anybody looks, and
+    /// proxies may have been told of it.
+    pub fn note_weight(&mut self, now: Timestamp, canary: Weight) {
+        let Some((_, last)) = self.seen.last() else { return };
+        let exposure = Exposure { canary, stable: canary.complement(), ..last.clone() };
+        if *last != exposure {
+            self.seen.push((now, exposure));
+        }
+    }
+
+    /// Adds that a weight was put back at `now`.
+    pub fn note_put_back(&mut self, now: Timestamp) {
+        self.put_back.push(now);
+        let surplus = self.put_back.len().saturating_sub(Record::KEPT_REASSERTS);
+        self.put_back.drain(..surplus);
     }
 
     /// Adds what is seen at `now` and forgets what is older than `delay`, but for the newest of those. `steady` is the
@@ -66,7 +86,7 @@ impl ExposureHistory {
     /// nothing is known of how long ago anything was.
     pub fn note(&mut self, now: Timestamp, steady: Duration, exposure: Exposure, delay: Duration) {
         if now < self.since || self.has_stepped(now, steady) {
-            *self = Self::begin(now);
+            *self = Self { put_back: std::mem::take(&mut self.put_back), ..Self::begin(now) };
         }
         self.noted = Some((now, steady));
         if self.seen.last().is_none_or(|(_, last)| *last != exposure) {

@@ -238,6 +238,8 @@ pub struct ExposureHistory {
     /// What was seen at each change, oldest first; the last entry is what is seen now. At most the entries of the
     /// last data-plane delay and the one before them.
     pub seen: Vec<(Timestamp, Exposure)>,
+    /// When weights that somebody else had lowered were put back, newest last, at most `Record::KEPT_REASSERTS`.
+    pub put_back: Vec<Timestamp>,
 }
 
 /// Who carries how much traffic.

@@ -89,12 +89,15 @@ pub struct WeightChange {
     pub index: usize,
     pub side: Side,
     pub destination: Arc<Value>,
+    /// The weight as it was looked at; `None` where it is absent.
+    pub from: Option<i64>,
     pub to: Weight,
 }
 
 impl WeightChange {
     pub fn new(index: usize, destination: &Destination, to: Weight) -> Self {
-        Self { index, side: destination.side, destination: Arc::clone(&destination.destination), to }
+        let Destination { side, weight: from, destination } = destination;
+        Self { index, side: *side, destination: Arc::clone(destination), from: *from, to }
     }
 }
 
@@ -275,6 +278,8 @@ pub struct SetWeights {
     pub canary: Weight,
     /// Whether a mark of ours goes away with the same request.
     pub clear_mark: bool,
+    /// Whether it puts back what somebody else has lowered.
+    pub puts_back: bool,
 }
 
 /// An AnalysisRun to make.
@@ -361,6 +366,19 @@ pub enum Action {
 }
 
 impl Plan {
+    /// The canary's weight that it gives in a planned change.
+    pub fn weight(&self) -> Option<Weight> {
+        self.expose.iter().find_map(|expose| match expose {
+            Expose::Weights(set) => Some(set.canary),
+            Expose::ClearMark { .. } => None,
+        })
+    }
+
+    /// Whether its weights put back what somebody else has lowered.
+    pub fn puts_back(&self) -> bool {
+        self.expose.iter().any(|expose| matches!(expose, Expose::Weights(set) if set.puts_back))
+    }
+
     /// A plan that does nothing.
     pub fn idle(owner: Owner, report: Report) -> Self {
         Self {

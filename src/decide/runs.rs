@@ -48,6 +48,11 @@ pub(super) fn look<'a>(facts: &Facts<'a>) -> Analyses<'a> {
         })
         .collect();
     let hash = facts.new.map(|new| &new.hash);
+    // Whose end we have asked for, whatever the answer was: a view that does not show it yet is no reason to count on it.
+    let is_ended = |looked: &Looked<'_>| {
+        let end = Action::TerminateRun(looked.owned.run.name.clone());
+        looked.owned.run.terminate || observed.last.iter().any(|last| last.action == end)
+    };
     let find = |name: Option<&RunStatus>, slot: Option<Slot>| {
         let named =
             all.iter().position(|looked| Some(&looked.owned.run.name) == name.map(|status| &status.name));
@@ -58,7 +63,7 @@ pub(super) fn look<'a>(facts: &Facts<'a>) -> Analyses<'a> {
                 && looked.owned.slot == slot
                 && looked.owned.hash.as_ref() == hash
                 && !looked.owned.run.status.phase.is_done()
-                && !looked.owned.run.terminate
+                && !is_ended(looked)
         };
         let going = all.iter().rposition(is_going);
         let named_is_done =

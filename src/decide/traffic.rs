@@ -186,6 +186,7 @@ pub(super) fn expose(facts: &Facts<'_>, limits: &Limits, course: &Course) -> Opt
             routes,
             canary: limits.target,
             clear_mark,
+            puts_back: course.contest.is_reassert && limits.target > facts.live(),
         }));
     }
     clear_mark.then(|| Expose::ClearMark {

@@ -27,6 +27,7 @@ use crate::{
         render::{Stage, Step, Versions, render, shed, without_mark},
         stops,
     },
+    control::queue,
     decide::{
         self,
         analysis::{Outcome, Sample, Want},
@@ -34,7 +35,7 @@ use crate::{
         observed::{Exposure, ExposureHistory, Observed, Settings},
         plan::{Action, Attempt, Plan},
     },
-    domain::Key,
+    domain::{Key, Weight},
     observe::{Stores, Target},
 };
 
@@ -63,10 +64,6 @@ pub const WATCHED: [Resource; 8] = [
     Resource::RolloutRecords,
 ];
 
-/// First pause after a failed pass; doubled with each that follows, up to the last.
-const FIRST_PAUSE_MS: i64 = 100;
-const LAST_PAUSE_MS: i64 = 30_000;
-
 /// One controller process for one Rollout.
 pub struct Direct {
     key: Key,
@@ -77,6 +74,10 @@ pub struct Direct {
     told: BTreeMap<Resource, u64>,
     /// Kinds whose watch is silent, and until when.
     silent: BTreeMap<Resource, Timestamp>,
+    /// Kinds of which a silent watch has kept something back.
+    kept_back: BTreeSet<Resource>,
+    /// Versions that answers have shown already: the watch tells nothing new with them.
+    shown: BTreeSet<u64>,
     /// When the next pass is due, by the world's time.
     due: Option<Timestamp>,
     failures: u32,
@@ -109,6 +110,10 @@ pub struct Errand {
     shed_failed: bool,
     failed: bool,
     overtaken: bool,
+    /// Traffic has to be taken away.
+    is_urgent: bool,
+    weight: Option<Weight>,
+    puts_back: bool,
     wake: Option<Timestamp>,
     /// What the plan wants measured (`None`: it may not say), and the runs whose new status must be stored first.
     measure: Option<BTreeSet<Want>>,
@@ -134,6 +139,8 @@ impl Direct {
             stores: Stores::default(),
             told: BTreeMap::new(),
             silent: BTreeMap::new(),
+            kept_back: BTreeSet::new(),
+            shown: BTreeSet::new(),
             due: None,
             failures: 0,
             wanted: BTreeSet::new(),
@@ -156,6 +163,7 @@ impl Direct {
         self.process = nothing_remembered(self.clock(world));
         self.stores = Stores::default();
         self.silent.clear();
+        self.shown.clear();
         self.wanted.clear();
         self.asked.clear();
         self.failures = 0;
@@ -178,6 +186,11 @@ impl Direct {
     pub fn silence(&mut self, kind: Resource, until: Timestamp) {
         let at = self.silent.entry(kind).or_insert(until);
         *at = (*at).max(until);
+    }
+
+    /// The kinds of which a silent watch has kept something back since this was last asked.
+    pub fn take_kept_back(&mut self) -> BTreeSet<Resource> {
+        std::mem::take(&mut self.kept_back)
     }
 
     /// When this process next has something to do, by the world's time.
@@ -203,10 +216,21 @@ impl Direct {
         let now = world.now();
         self.silent.retain(|_, until| *until > now);
         let mut is_news = false;
-        for kind in WATCHED.into_iter().filter(|kind| !self.silent.contains_key(kind)).collect::<Vec<_>>() {
-            is_news |= self.hear(world, kind);
+        for kind in WATCHED {
+            if self.silent.contains_key(&kind) {
+                self.miss(world, kind);
+            } else {
+                is_news |= self.hear(world, kind);
+            }
         }
         is_news | self.ask(world)
+    }
+
+    fn miss(&mut self, world: &World, kind: Resource) {
+        let upto = self.told.get(&kind).copied().unwrap_or(0);
+        if world.store().changes_after(kind, upto).is_none_or(|mut changes| changes.next().is_some()) {
+            self.kept_back.insert(kind);
+        }
     }
 
     fn hear(&mut self, world: &World, kind: Resource) -> bool {
@@ -220,7 +244,10 @@ impl Direct {
             self.call(world);
             return false;
         };
-        for Change { before, after, shown, .. } in changes {
+        for Change { rv, before, after, shown, .. } in changes {
+            if self.shown.remove(rv) {
+                continue;
+            }
             let calls = match after.as_ref().filter(|object| is_ours(kind, object)) {
                 Some(object) => self.stores.told(object.as_ref().clone(), false),
                 None if before.as_ref().is_some_and(|object| is_ours(kind, object)) => {
@@ -322,6 +349,7 @@ impl Direct {
         if let Some(tamper) = &mut self.tamper {
             tamper.steps(&mut steps);
         }
+        let (is_urgent, weight, puts_back) = (plan.shed.weights.is_some(), plan.weight(), plan.puts_back());
         let wake = plan.wake.map(|wake| self.world_time(wake.at));
         self.passes += 1;
         self.last = Some((now, plan));
@@ -333,6 +361,9 @@ impl Direct {
             shed_failed,
             failed,
             overtaken,
+            is_urgent,
+            weight,
+            puts_back,
             wake,
             measure,
             unstored,
@@ -368,6 +399,13 @@ impl Direct {
         if let (true, Action::RunStatus(name)) = (has_worked, &step.action) {
             errand.unstored.remove(name);
         }
+        if let Some(weight) = errand.weight.filter(|_| has_worked && step.action == Action::Weights) {
+            let now = self.clock(world);
+            self.process.exposure.note_weight(now, weight);
+            if errand.puts_back {
+                self.process.exposure.note_put_back(now);
+            }
+        }
         if !has_worked {
             errand.failed = true;
             match stops(&step) {
@@ -391,9 +429,9 @@ impl Direct {
         }
         let now = world.now();
         let pause = if errand.failed {
-            let pause = FIRST_PAUSE_MS.saturating_mul(1 << self.failures.min(20)).min(LAST_PAUSE_MS);
+            let pause = queue::pause(self.failures, errand.is_urgent);
             self.failures += 1;
-            now.saturating_add(SignedDuration::from_millis(pause)).ok()
+            SignedDuration::try_from(pause).ok().and_then(|pause| now.saturating_add(pause).ok())
         } else {
             self.failures = 0;
             None
@@ -441,6 +479,8 @@ impl Direct {
     /// An object in an answer is known at once, whatever the watches have told.
     fn returned(&mut self, world: &World, object: &Value) {
         if !self.stores.overlay(object.clone()).is_empty() {
+            let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+            self.shown.extend(version.and_then(|version| version.parse::<u64>().ok()));
             self.call(world);
         }
     }

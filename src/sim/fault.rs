@@ -95,9 +95,15 @@ pub type Interceptor = Box<dyn FnMut(&mut Request, &str) -> Intercept + Send>;
 pub struct Faults {
     planted: Vec<(Fault, u32)>,
     seen: BTreeMap<(String, &'static str, String), u32>,
+    met: Vec<(Point, Effect)>,
 }
 
 impl Faults {
+    /// The requests that met a fault, in order.
+    pub fn met(&self) -> &[(Point, Effect)] {
+        &self.met
+    }
+
     /// Plants a fault; its count begins now.
     pub fn plant(&mut self, fault: Fault) {
         self.planted.push((fault, 0));
@@ -122,6 +128,7 @@ impl Faults {
                 met = Some(fault.effect.clone());
             }
         }
+        self.met.extend(met.clone().map(|effect| (point.clone(), effect)));
         (point, met)
     }
 }

@@ -220,6 +220,11 @@ impl World {
         self.faults.clear();
     }
 
+    /// The requests that met a planted fault, in order.
+    pub fn met(&self) -> &[(Point, Effect)] {
+        self.faults.met()
+    }
+
     /// Puts somebody between clients and store, in place of whoever was there.
     pub fn intercept(&mut self, interceptor: Interceptor) {
         self.interceptor = Some(interceptor);

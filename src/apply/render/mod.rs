@@ -70,7 +70,8 @@ pub fn render(plan: &Plan, versions: &Versions, now: Timestamp) -> Vec<Step> {
     steps
 }
 
-/// The request that lowers exposure. Carries no resourceVersion: lowering is always safe.
+/// The request that lowers exposure. Carries no resourceVersion: lowering is always safe. Where the canary's side keeps
+/// some of its weight, the old weights are tested: what is still live might be less by now.
 pub fn shed(lowering: &Lowering, owner: &Owner, versions: &Versions) -> Step {
     step(Stage::Shed, Action::Shed, traffic::shed(lowering, owner, versions))
 }

@@ -133,6 +133,23 @@ fn a_shed_tests_what_it_lowers_and_carries_no_resource_version() {
 }
 
 #[test]
+fn a_shed_that_leaves_some_weight_tests_what_is_live() {
+    let mut lowering = lowering();
+    lowering.mark = None;
+    lowering.routes[0].changes =
+        [(Side::Stable, "cart-stable", Some(3), 71), (Side::Canary, "cart-canary", None, 29)]
+            .into_iter()
+            .enumerate()
+            .map(|(index, (side, host, from, to))| WeightChange { from, ..change(index, side, host, to) })
+            .collect();
+    let step = shed(&lowering, &owner(), &Versions::default());
+    let all = operations(&step.request);
+    assert_eq!(all[2], json!({ "op": "test", "path": "/spec/http/2/route/0/weight", "value": 3 }));
+    assert_eq!(all[5], json!({ "op": "test", "path": "/spec/http/2/route/1/weight", "value": null }));
+    assert_eq!(all.len(), 7);
+}
+
+#[test]
 fn a_shed_without_its_mark_keeps_the_weights() {
     let step = shed(&lowering(), &owner(), &Versions::default());
     assert_eq!(operations(&without_mark(&step.request)), &operations(&step.request)[..5].to_vec());
@@ -146,6 +163,7 @@ fn other_weights_are_refused_where_the_object_has_changed() {
         routes: routes(),
         canary: Weight::ZERO,
         clear_mark: true,
+        puts_back: false,
     };
     let request = only(&Plan { expose: vec![Expose::Weights(set)], ..idle() });
     let all = operations(&request);

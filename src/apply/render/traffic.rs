@@ -8,8 +8,11 @@ use crate::{
         http::{Body, Request},
         traffic::{FIELD_MANAGER, MARK_PREFIX, print_mark},
     },
-    decide::plan::{Action, Expose, Lowering, Owner, Release, RouteWeights, SetWeights},
-    domain::Key,
+    decide::{
+        observed::Side,
+        plan::{Action, Expose, Lowering, Owner, Release, RouteWeights, SetWeights, WeightChange},
+    },
+    domain::{Key, Weight},
 };
 
 /// What makes the server answer 409 instead of 422 when the object has changed.
@@ -18,7 +21,7 @@ fn on_version(resource_version: &str) -> Value {
 }
 
 pub(super) fn shed(lowering: &Lowering, owner: &Owner, versions: &Versions) -> Request {
-    let mut operations = weights(&lowering.routes);
+    let mut operations = weights(&lowering.routes, Guard::OldWeights);
     if let Some(mark) = &lowering.mark {
         if !lowering.has_annotations {
             // Without the test a stale view would replace annotations that came in the meantime.
@@ -42,7 +45,7 @@ pub(super) fn expose(expose: &Expose, owner: &Owner, versions: &Versions) -> Ste
 
 fn set_weights(set: &SetWeights, owner: &Owner, versions: &Versions) -> Request {
     let mut operations = vec![on_version(&set.resource_version)];
-    operations.extend(weights(&set.routes));
+    operations.extend(weights(&set.routes, Guard::Version));
     if set.clear_mark {
         operations.push(clear(owner));
     }
@@ -60,11 +63,23 @@ pub(super) fn release(release: &Release, versions: &Versions) -> Request {
     send(&release.virtual_service, operations, versions)
 }
 
+/// What keeps weights that were decided on an old view from raising what somebody else has lowered meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Guard {
+    /// The request carries the resourceVersion.
+    Version,
+    /// The weights themselves, where the canary's side keeps some: taking all of it away is a lowering in any case, and
+    /// must not wait for another look.
+    OldWeights,
+}
+
 /// Sets each weight, provided that the route and the destination are still the ones that were looked at.
-fn weights(routes: &[RouteWeights]) -> Vec<Value> {
+fn weights(routes: &[RouteWeights], guard: Guard) -> Vec<Value> {
     let mut operations = vec![];
     for route in routes {
         let at = format!("/spec/http/{}", route.index);
+        let keeps = |change: &WeightChange| change.side == Side::Canary && change.to > Weight::ZERO;
+        let is_tested = guard == Guard::OldWeights && route.changes.iter().any(keeps);
         if let Some(name) = &route.name {
             operations.push(json!({ "op": "test", "path": format!("{at}/name"), "value": name }));
         }
@@ -73,6 +88,10 @@ fn weights(routes: &[RouteWeights]) -> Vec<Value> {
             let destination: &Value = &change.destination;
             operations
                 .push(json!({ "op": "test", "path": format!("{at}/destination"), "value": destination }));
+            if is_tested {
+                operations
+                    .push(json!({ "op": "test", "path": format!("{at}/weight"), "value": change.from }));
+            }
             // `add` also replaces; `replace` would be refused where the weight is absent.
             let weight = change.to.percent();
             operations.push(json!({ "op": "add", "path": format!("{at}/weight"), "value": weight }));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{Dirty, condition, controlled_by};
-use crate::sim::store::{By, Change, DeleteOptions, Key, Resource, Selectors, Store, text};
+use crate::sim::store::{By, Change, DeleteOptions, Key, Resource, Selectors, Store, at, text};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Endpoints {
@@ -14,7 +14,7 @@ pub(super) struct Endpoints {
 
 /// The selector of a Service; `None` for one that has none and so no endpoints of ours.
 fn selector(service: &Value) -> Option<Selectors> {
-    let labels = service.pointer("/spec/selector").and_then(Value::as_object)?;
+    let labels = at(service, "/spec/selector").and_then(Value::as_object)?;
     (!labels.is_empty()).then(|| Selectors::of_map(labels))
 }
 
@@ -89,8 +89,8 @@ fn sync(store: &mut Store, key: &Key) {
 const MANAGED_BY: &str = "endpointslice-controller.k8s.io";
 
 fn endpoint(pod: &Value) -> Option<Value> {
-    let address = pod.pointer("/status/podIP")?;
-    let going = pod.pointer("/metadata/deletionTimestamp").is_some();
+    let address = at(pod, "/status/podIP")?;
+    let going = at(pod, "/metadata/deletionTimestamp").is_some();
     let serving = condition(pod, "Ready").is_some_and(|ready| text(ready, "/status") == "True");
     Some(json!({
         "addresses": [address],
@@ -108,7 +108,7 @@ fn ports(service: &Value, pod: Option<&Value>) -> Value {
         let ports = containers.iter().filter_map(|container| container.get("ports")?.as_array()).flatten();
         ports.into_iter().find(|port| text(port, "/name") == name)?.get("containerPort").cloned()
     };
-    let all = service.pointer("/spec/ports").and_then(Value::as_array);
+    let all = at(service, "/spec/ports").and_then(Value::as_array);
     let one = |port: &Value| {
         let target = match port.get("targetPort") {
             Some(Value::String(name)) => named(name).unwrap_or(Value::Null),

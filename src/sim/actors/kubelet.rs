@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{condition, later, number, write_status};
-use crate::sim::store::{By, Change, DeleteOptions, Key, Resource, Store, text};
+use crate::sim::store::{By, Change, DeleteOptions, Key, Resource, Store, at, text};
 
 /// The one node of the cluster.
 pub(super) const NODE: &str = "node-1";
@@ -90,7 +90,7 @@ impl Kubelet {
             self.known.insert(key.clone(), uid.to_owned());
             self.timers.insert((now, key.clone(), Step::Bind));
         }
-        let going = pod.pointer("/metadata/deletionTimestamp").is_some();
+        let going = at(pod, "/metadata/deletionTimestamp").is_some();
         if going && !self.timers.iter().any(|(_, other, step)| other == key && *step == Step::End) {
             self.timers.retain(|(_, other, _)| other != key);
             let grace = SignedDuration::from_secs(number(pod, "/metadata/deletionGracePeriodSeconds"));
@@ -184,8 +184,8 @@ impl Kubelet {
     pub(in crate::sim) fn break_pods(&mut self, store: &Store, script: PodScript) {
         let is_meant = |pod: &Value| text(pod, "/spec/containers/0/image").contains(&script.image);
         let pods = store.objects(Resource::Pods).filter(|(_, pod)| is_meant(pod));
-        for (key, pod) in pods.filter(|(_, pod)| pod.pointer("/metadata/deletionTimestamp").is_none()) {
-            if pod.pointer("/status/containerStatuses/0/state/running").is_some() {
+        for (key, pod) in pods.filter(|(_, pod)| at(pod, "/metadata/deletionTimestamp").is_none()) {
+            if at(pod, "/status/containerStatuses/0/state/running").is_some() {
                 self.timers.retain(|(_, other, _)| other != key);
                 self.timers.insert((store.now(), key.clone(), Step::Crash));
             }
@@ -225,7 +225,7 @@ fn restarts(pod: &Value) -> i64 {
 }
 
 fn containers(pod: &Value, state: impl Fn(&Value) -> Value, ready: bool, restarts: i64) -> Value {
-    let all = pod.pointer("/spec/containers").and_then(Value::as_array);
+    let all = at(pod, "/spec/containers").and_then(Value::as_array);
     let one = |container: &Value| {
         let running = state(container).get("running").is_some();
         json!({
@@ -262,7 +262,7 @@ fn conditions(store: &Store, pod: &Value, ready: bool) -> Value {
 }
 
 fn names(pod: &Value) -> String {
-    let all = pod.pointer("/spec/containers").and_then(Value::as_array);
+    let all = at(pod, "/spec/containers").and_then(Value::as_array);
     let names: Vec<&str> = all.into_iter().flatten().map(|container| text(container, "/name")).collect();
     names.join(" ")
 }

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::condition;
-use crate::sim::store::{Key, Resource, Selectors, Store, tag, text};
+use crate::sim::store::{Key, Resource, Selectors, Store, at, tag, text};
 
 /// A part of the traffic of a VirtualService.
 #[derive(Clone, Debug, PartialEq)]
@@ -218,7 +218,7 @@ fn branches(store: &Store, key: &Key, route: &Value) -> Option<Vec<Branch>> {
 
 /// The first route that a request without special headers takes.
 fn plain_route(route: &Value) -> Option<&Value> {
-    let entries = |kind: &str| route.pointer(&format!("/spec/{kind}")).and_then(Value::as_array);
+    let entries = |kind: &str| at(route, &format!("/spec/{kind}")).and_then(Value::as_array);
     if let Some(http) = entries("http") {
         let plain = |entry: &&Value| {
             let conditions = entry.get("match").and_then(Value::as_array);
@@ -256,7 +256,7 @@ fn known_endpoints(store: &Store, namespace: &str, host: &str, subset: &str) -> 
             continue;
         }
         for endpoint in slice.get("endpoints").and_then(Value::as_array).into_iter().flatten() {
-            let ready = endpoint.pointer("/conditions/ready").and_then(Value::as_bool).unwrap_or(true);
+            let ready = at(endpoint, "/conditions/ready").and_then(Value::as_bool).unwrap_or(true);
             let pod = store.object(Resource::Pods, &namespace, text(endpoint, "/targetRef/name"));
             if let Some(pod) = pod.filter(|pod| ready && labels.matches(pod)) {
                 found.push(known(pod));
@@ -321,5 +321,5 @@ fn is_alive(store: &Store, uid: &str) -> bool {
         return false;
     };
     let ready = condition(pod, "Ready").is_some_and(|ready| text(ready, "/status") == "True");
-    ready && pod.pointer("/status/containerStatuses/0/state/running").is_some()
+    ready && at(pod, "/status/containerStatuses/0/state/running").is_some()
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::store::{By, Change, Key, Resource, Store, text};
+use super::store::{By, Change, Key, Resource, Store, at, text};
 
 mod deployments;
 mod endpoints;
@@ -172,7 +172,7 @@ type Dirty = std::collections::BTreeSet<Key>;
 
 /// The controller among an object's owners: kind, name and uid.
 fn controller(object: &Value) -> Option<(&str, &str, &str)> {
-    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array)?;
+    let owners = at(object, "/metadata/ownerReferences").and_then(Value::as_array)?;
     let owner = owners.iter().find(|owner| owner.get("controller") == Some(&json!(true)))?;
     Some((text(owner, "/kind"), text(owner, "/name"), text(owner, "/uid")))
 }
@@ -187,12 +187,12 @@ fn controlled_by(owner: &Value) -> Value {
 
 /// A whole number at a pointer; 0 where there is none.
 fn number(object: &Value, pointer: &str) -> i64 {
-    object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0)
+    at(object, pointer).and_then(Value::as_i64).unwrap_or(0)
 }
 
 /// The condition of a type.
 fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
-    let conditions = object.pointer("/status/conditions").and_then(Value::as_array)?;
+    let conditions = at(object, "/status/conditions").and_then(Value::as_array)?;
     conditions.iter().find(|condition| text(condition, "/type") == kind)
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Dirty, controlled_by, controller, emit, later, number, ready_since, write_status};
-use crate::sim::store::{By, Change, DeleteOptions, Key, Resource, Store, text};
+use crate::sim::store::{By, Change, DeleteOptions, Key, Resource, Store, at, text};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReplicaSets {
@@ -58,7 +58,7 @@ impl ReplicaSets {
         let pods: Vec<Key> = self.owned.get(uid).into_iter().flatten().cloned().collect();
         let active: Vec<Key> = pods.into_iter().filter(|pod| is_active(store, pod)).collect();
         let mut counted = active.len();
-        if set.pointer("/metadata/deletionTimestamp").is_none() {
+        if at(&set, "/metadata/deletionTimestamp").is_none() {
             let wanted = usize::try_from(number(&set, "/spec/replicas")).unwrap_or(0);
             for _ in active.len()..wanted {
                 counted += usize::from(create_pod(store, key, &set));
@@ -74,7 +74,7 @@ impl ReplicaSets {
     /// Writes the counts. A pod that was just created or deleted changes `replicas` at once, the rest when it is
     /// seen.
     fn count(&mut self, store: &mut Store, key: &Key, set: &Value, active: &[Key], replicas: usize) {
-        let labels = set.pointer("/spec/template/metadata/labels").and_then(Value::as_object);
+        let labels = at(set, "/spec/template/metadata/labels").and_then(Value::as_object);
         let minimum = number(set, "/spec/minReadySeconds");
         let (mut labelled, mut ready, mut available) = (replicas - replicas.min(active.len()), 0, 0);
         for key_of_pod in active {
@@ -82,7 +82,7 @@ impl ReplicaSets {
                 continue;
             };
             let has = |(name, value): (&String, &Value)| {
-                pod.pointer("/metadata/labels").and_then(|labels| labels.get(name)) == Some(value)
+                at(pod, "/metadata/labels").and_then(|labels| labels.get(name)) == Some(value)
             };
             labelled += usize::from(labels.into_iter().flatten().all(has));
             let Some(since) = ready_since(pod) else { continue };
@@ -103,7 +103,7 @@ impl ReplicaSets {
                 status[field] = json!(count);
             }
         }
-        if let Some(conditions) = set.pointer("/status/conditions") {
+        if let Some(conditions) = at(set, "/status/conditions") {
             status["conditions"] = conditions.clone();
         }
         write_status(store, Resource::ReplicaSets, key, status);
@@ -111,7 +111,7 @@ impl ReplicaSets {
 }
 
 fn is_going(pod: &Value) -> bool {
-    pod.pointer("/metadata/deletionTimestamp").is_some()
+    at(pod, "/metadata/deletionTimestamp").is_some()
 }
 
 fn is_active(store: &Store, key: &Key) -> bool {
@@ -121,11 +121,11 @@ fn is_active(store: &Store, key: &Key) -> bool {
 }
 
 fn create_pod(store: &mut Store, key: &Key, set: &Value) -> bool {
-    let template = set.pointer("/spec/template");
+    let template = at(set, "/spec/template");
     let mut metadata =
         json!({"generateName": format!("{}-", key.name), "ownerReferences": controlled_by(set)});
     for field in ["labels", "annotations", "finalizers"] {
-        if let Some(value) = template.and_then(|template| template.pointer(&format!("/metadata/{field}"))) {
+        if let Some(value) = template.and_then(|template| at(template, &format!("/metadata/{field}"))) {
             metadata[field] = value.clone();
         }
     }

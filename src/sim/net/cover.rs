@@ -2,27 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use super::{script::Event, stage::Counts};
+use super::stage::Counts;
 use crate::{apply::render::Stage, decide::plan::Plan};
 
-/// Counts of one schedule or of many.
+/// Counts of one schedule or of many. An event that had nothing to act on, and a fault that nobody met, do not count.
 #[derive(Clone, Debug, Default)]
 pub struct Cover {
-    /// How often each kind of event happened.
+    /// How often each kind of event had an effect.
     pub hits: Counts,
-    /// Phase, kind of event, and the first effect of the plan after it.
+    /// Phase, kind of event with what it was about, and the first effect of the plan after it.
     pub triples: BTreeSet<(String, String, &'static str)>,
     /// Events since the last plan.
     since: Vec<(String, String)>,
-    /// How long the next crash lasts.
-    pub(super) down_ms: Option<i64>,
 }
 
 impl Cover {
-    pub(super) fn happened(&mut self, event: &Event, phase: &str) {
-        let kind = event.kind();
-        *self.hits.entry(kind.clone()).or_default() += 1;
-        self.since.push((phase.to_owned(), kind));
+    /// An event of this kind had an effect on `about`, which is empty where the kind says it all.
+    pub(super) fn happened(&mut self, kind: &str, about: &str, phase: &str) {
+        *self.hits.entry(kind.to_owned()).or_default() += 1;
+        self.since.push((phase.to_owned(), format!("{kind} {about}")));
     }
 
     pub(super) fn planned(&mut self, plan: &Plan) {

@@ -1,5 +1,6 @@
 //! People and other tools: what they write into the world, as they would write it.
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
@@ -16,6 +17,8 @@ use crate::{
 };
 
 const HASH: &str = "rollouts-pod-template-hash";
+/// When a person has seen a revert and thought about it.
+const SEEN_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
 /// Somebody who writes.
 pub(super) struct Hand<'a> {
@@ -193,11 +196,17 @@ impl<'a> Hand<'a> {
         send(self.world, Method::Post, path, Body::Json(object), "other");
     }
 
-    /// Deletes a revert that the record knows of: it must not come again.
+    /// Deletes reverts that have been there for longer than any restart takes: they must not come again.
     fn forget_revert(&mut self) {
-        let record = self.object(Resource::RolloutRecords, shop::ROLLOUT).unwrap_or_default();
-        let known = record.pointer("/status/controller/selfHeals").and_then(Value::as_array).cloned();
-        for name in known.unwrap_or_default().iter().filter_map(Value::as_str) {
+        let now = self.world.now();
+        let is_old = |revert: &Value| {
+            let made = revert.pointer("/metadata/creationTimestamp").and_then(Value::as_str);
+            let made = made.and_then(|made| made.parse::<Timestamp>().ok());
+            made.is_some_and(|made| now.duration_since(made) > SEEN_AFTER)
+        };
+        let reverts = self.world.store().objects(Resource::SelfHeals).filter(|(_, revert)| is_old(revert));
+        let names: Vec<String> = reverts.map(|(key, _)| key.name.clone()).collect();
+        for name in names {
             let path = format!("/apis/serin.dev/v1alpha1/namespaces/{}/selfheals/{name}", shop::NAMESPACE);
             send(self.world, Method::Delete, path, Body::Empty, "person");
         }

@@ -10,15 +10,18 @@
 )]
 
 mod cover;
+mod dice;
 mod draw;
 mod hand;
+mod hits;
 mod script;
 mod shop;
 mod shrink;
 mod stage;
 
 pub use cover::Cover;
-pub use draw::{Dice, draw};
-pub use script::{Event, Script, Setup, StepOf, Timed, Unreadable};
+pub use dice::Dice;
+pub use draw::draw;
+pub use script::{Event, KINDS, Script, Setup, StepOf, Timed, Unreadable};
 pub use shrink::shrink;
 pub use stage::{Played, play};

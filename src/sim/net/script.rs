@@ -85,6 +85,13 @@ pub enum Mood {
     Refused,
 }
 
+impl Mood {
+    /// One bit for each.
+    pub(super) fn bit(self) -> u32 {
+        1 << (self as u32)
+    }
+}
+
 /// What is written into an object that nobody should write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::EnumString)]
 #[strum(serialize_all = "kebab-case")]
@@ -97,6 +104,49 @@ pub enum Nonsense {
     SetAnnotationsOdd,
     RunStatusOdd,
 }
+
+/// Every kind of thing that can happen, as `Event::kind` names it: people, other hands, faults.
+pub const KINDS: [&str; 39] = [
+    "image",
+    "steps",
+    "replicas",
+    "freeze",
+    "thaw",
+    "promote",
+    "promote-full",
+    "abort",
+    "retry",
+    "hands-off",
+    "weights",
+    "scale",
+    "delete",
+    "select",
+    "prune",
+    "delete-run",
+    "terminate-run",
+    "collide",
+    "forget-revert",
+    "odd weights",
+    "odd objects",
+    "refuse 403",
+    "refuse 409",
+    "refuse 422",
+    "refuse 429",
+    "refuse 500",
+    "refuse 503",
+    "lose",
+    "crash before",
+    "crash after",
+    "silence",
+    "clock back",
+    "clock on",
+    "pods never",
+    "pods crashing",
+    "metrics bad",
+    "metrics nodata",
+    "metrics outage",
+    "metrics refused",
+];
 
 /// What can happen.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,27 +198,31 @@ pub enum Event {
 }
 
 impl Event {
-    /// Its kind, for counts.
+    /// Its kind, for counts: one of `KINDS`, but for the ends of faults.
     pub fn kind(&self) -> String {
         match self {
-            Self::Refuse { kind, code, .. } => format!("refuse {code} {}", plural(*kind)),
-            Self::Lose { kind, .. } => format!("lose {}", plural(*kind)),
+            Self::Refuse { code, .. } => format!("refuse {code}"),
             Self::Crash { after_effect, .. } => {
                 format!("crash {}", if *after_effect { "after" } else { "before" })
             }
-            Self::Silence(kind, _) => format!("silence {}", plural(*kind)),
             Self::Metrics(mood) => format!("metrics {mood}"),
             Self::Pods(_, pods) => format!("pods {pods}"),
-            Self::Odd(what) => format!("odd {what}"),
-            Self::Select(is_canary, which) => {
-                let to = which.map_or("none".to_owned(), |which| which.to_string());
-                format!("select {} {to}", if *is_canary { "canary" } else { "stable" })
+            Self::Odd(Nonsense::WeightsNegative | Nonsense::WeightsHuge | Nonsense::WeightsAbsent) => {
+                "odd weights".to_owned()
             }
-            Self::ScaleSet(which, _) => format!("scale {which}"),
-            Self::DeleteSet(which) => format!("delete {which}"),
+            Self::Odd(_) => "odd objects".to_owned(),
             Self::Clock(by) => if *by < 0 { "clock back" } else { "clock on" }.to_owned(),
             Self::Freeze(on) => if *on { "freeze" } else { "thaw" }.to_owned(),
             _ => self.to_string().split(' ').next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// What its kind does not say of it and still makes a difference.
+    pub fn about(&self) -> String {
+        match self {
+            Self::ScaleSet(which, _) | Self::DeleteSet(which) => which.to_string(),
+            Self::Select(..) | Self::Odd(_) | Self::Weights(_) | Self::HandsOff(_) => self.to_string(),
+            _ => String::new(),
         }
     }
 

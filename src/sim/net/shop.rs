@@ -47,6 +47,11 @@ pub(super) fn manifests(setup: &Setup) -> Vec<(String, Value)> {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
     let route = json!({"apiVersion": "networking.istio.io/v1alpha3", "kind": "VirtualService",
         "metadata": {"name": ROUTE}, "spec": {"hosts": ["myapp.example.com"], "http": route()}});
+    // Nobody names it. What a subset leads to is judged all the same.
+    let rule = json!({"apiVersion": "networking.istio.io/v1alpha3", "kind": "DestinationRule",
+        "metadata": {"name": ROLLOUT}, "spec": {"host": ROLLOUT, "subsets": [
+            {"name": "stable", "labels": {"app": ROLLOUT}}, {"name": "canary", "labels": {"app": ROLLOUT}}]}});
+    let mesh = |kind: &str| format!("/apis/networking.istio.io/v1alpha3/namespaces/{NAMESPACE}/{kind}");
     vec![
         ("/api/v1/namespaces".to_owned(), namespace),
         (core("services"), service(STABLE)),
@@ -56,7 +61,8 @@ pub(super) fn manifests(setup: &Setup) -> Vec<(String, Value)> {
             template("always", json!({"interval": "10s", "failureLimit": setup.failure_limit})),
         ),
         (argo("analysistemplates"), template("once", json!({}))),
-        (format!("/apis/networking.istio.io/v1alpha3/namespaces/{NAMESPACE}/virtualservices"), route),
+        (mesh("destinationrules"), rule),
+        (mesh("virtualservices"), route),
         (argo("rollouts"), rollout(setup)),
     ]
 }

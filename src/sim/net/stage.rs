@@ -23,6 +23,7 @@ use super::{
     },
     cover::Cover,
     hand::Hand,
+    hits::Waits,
     script::{Event, Mood, Pods, Script, Timed},
     shop,
 };
@@ -58,19 +59,22 @@ pub struct Played {
 /// What queries answer, shared with the controller's metrics.
 type Moods = Arc<AtomicU8>;
 
-struct Stage {
-    world: World,
-    controller: Direct,
+pub(super) struct Stage {
+    pub(super) world: World,
+    pub(super) controller: Direct,
     oracle: Oracle,
     start: Timestamp,
     events: VecDeque<Timed>,
     /// Events that wait for so many more requests.
     armed: Vec<(u32, Event)>,
     restart_at: Option<Timestamp>,
+    /// How long the next crash lasts, in milliseconds.
+    down_ms: Option<i64>,
     mood: Moods,
     latency: SignedDuration,
     image: String,
-    cover: Cover,
+    pub(super) cover: Cover,
+    pub(super) waits: Waits,
     is_calm: bool,
     judged: usize,
 }
@@ -125,7 +129,13 @@ impl Stage {
         }
         let mood: Moods = Arc::new(AtomicU8::new(0));
         let told = Arc::clone(&mood);
-        let metrics = Box::new(move |_: &World, _: &_, _| answer(told.load(Ordering::SeqCst)));
+        let waits = Waits::default();
+        let answered = Arc::clone(&waits.answered);
+        let metrics = Box::new(move |_: &World, _: &_, _| {
+            let mood = told.load(Ordering::SeqCst);
+            answered.fetch_or(1 << mood, Ordering::SeqCst);
+            answer(mood)
+        });
         let settings = Settings { data_plane_delay: DELAY, outage: OutageMode::Hold };
         let key = Key::new(shop::NAMESPACE, shop::ROLLOUT);
         let mut controller = Direct::start(&world, key.clone(), settings, metrics);
@@ -144,6 +154,8 @@ impl Stage {
             events: VecDeque::new(),
             armed: vec![],
             restart_at: None,
+            down_ms: None,
+            waits,
             mood,
             latency: SignedDuration::from_millis(setup.latency_ms),
             image: shop::image("v1"),
@@ -205,6 +217,7 @@ impl Stage {
         }
         if self.restart_at.is_none() {
             self.controller.listen(&self.world);
+            self.hits();
             if self.controller.is_due(&self.world) {
                 self.pass();
             }
@@ -251,10 +264,11 @@ impl Stage {
             self.controller.overtake(errand);
         }
         let goes_on = self.controller.go_on(&mut self.world, errand);
+        self.hits();
         self.oracle.look(&self.world);
         if self.world.is_down("controller") {
             self.oracle.is_down();
-            let down = self.cover.down_ms.take().unwrap_or(1_000);
+            let down = self.down_ms.take().unwrap_or(1_000);
             self.restart_at = Some(self.later(SignedDuration::from_millis(down)));
             return false;
         }
@@ -288,14 +302,13 @@ impl Stage {
 
     fn happen(&mut self, event: &Event) {
         self.oracle.look(&self.world);
-        let phase = self.phase();
-        self.cover.happened(event, &phase);
+        let before = self.world.store().version();
         let now = self.world.now();
         match event {
             Event::Refuse { kind, code, times } => self.plant(*kind, 1, *times, Effect::Refuse(*code)),
             Event::Lose { kind, nth } => self.plant(*kind, *nth, 1, Effect::LoseAnswer),
             Event::Crash { after_effect, nth, down_ms } => {
-                self.cover.down_ms = Some(*down_ms);
+                self.down_ms = Some(*down_ms);
                 let effect = if *after_effect { Effect::CrashAfter } else { Effect::CrashBefore };
                 self.world.plant(fault(None, *nth, 1, effect));
             }
@@ -314,6 +327,7 @@ impl Stage {
             }
             _ => Hand::new(&mut self.world).does(event),
         }
+        self.hit(event, self.world.store().version() > before);
         self.oracle.look(&self.world);
     }
 
@@ -339,7 +353,7 @@ impl Stage {
         scripts.push(PodScript { image, ready_after: Duration::from_secs(2), then });
     }
 
-    fn phase(&self) -> String {
+    pub(super) fn phase(&self) -> String {
         let rollout = self.world.store().object(Resource::Rollouts, shop::NAMESPACE, shop::ROLLOUT);
         let phase = rollout.and_then(|rollout| rollout.pointer("/status/phase")).and_then(Value::as_str);
         let stage = self.controller.last.as_ref().map(|(_, plan)| plan.report.stage.to_string());

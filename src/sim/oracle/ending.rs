@@ -98,9 +98,7 @@ impl Oracle {
         }
         for (key, object) in world.store().objects(Resource::AnalysisRuns) {
             let run = view::Run::read(object);
-            if view::owner(object) == uid
-                && !["Successful", "Failed", "Error", "Inconclusive"].contains(&run.phase.as_str())
-            {
+            if view::owner(object) == uid && run.is_going() {
                 return Some(format!("AnalysisRun {} is {}", key.name, run.phase));
             }
         }

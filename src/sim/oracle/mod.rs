@@ -152,11 +152,12 @@ pub struct Oracle {
     /// When the present update, or its last retry, began.
     began_at: u64,
     reverts: BTreeMap<String, u32>,
-    /// Since when a weight above what is permitted has been known.
+    /// The weight above what is permitted, as known; and since when.
+    above: Option<String>,
     excess: Option<Timestamp>,
     foreign_weights: Option<Timestamp>,
-    /// The last write to the weights was somebody else's, and it lowered the canary's.
-    is_lowered: bool,
+    /// What the canary's weight was before somebody else lowered it, until it is back there.
+    lowered_from: Option<i64>,
     reasserts: Vec<Timestamp>,
     /// Steps of the present update that a person skipped.
     skipped: BTreeSet<usize>,
@@ -173,11 +174,12 @@ pub struct Names {
     pub stable: String,
 }
 
-const JUDGED: [Resource; 7] = [
+const JUDGED: [Resource; 8] = [
     Resource::Rollouts,
     Resource::ReplicaSets,
     Resource::Services,
     Resource::VirtualServices,
+    Resource::DestinationRules,
     Resource::AnalysisRuns,
     Resource::RolloutRecords,
     Resource::SelfHeals,
@@ -202,9 +204,10 @@ impl Oracle {
             promoted: BTreeSet::new(),
             began_at: 0,
             reverts: BTreeMap::new(),
+            above: None,
             excess: None,
             foreign_weights: None,
-            is_lowered: false,
+            lowered_from: None,
             reasserts: vec![],
             skipped: BTreeSet::new(),
             is_punctual: false,
@@ -223,6 +226,7 @@ impl Oracle {
     pub fn planned(&mut self, world: &World, seen: &BTreeMap<Resource, u64>, clock: Timestamp) {
         self.look(world);
         self.pass = Pass { seen: seen.clone(), began: self.upto, clock, ..Pass::default() };
+        self.above = self.is_above();
         let aborted = self.rollout().is_some_and(|rollout| {
             rollout.abort && !rollout.is_promoted() && !rollout.stable.is_empty() && !rollout.promote_full
         });
@@ -234,6 +238,21 @@ impl Oracle {
     /// The controller's process ended: nobody is to be blamed for what is not done now.
     pub fn is_down(&mut self) {
         self.excess = None;
+        // The last raise was not booked before the process died: its successor cannot know that it was there, and takes
+        // what the other hand has left for what the rollout had.
+        let booked = self
+            .live(Resource::Rollouts, &self.key.name)
+            .map_or(0, |rollout| view::number(rollout, "/status/canary/weights/canary/weight"));
+        if self.live_split().is_some_and(|split| split.canary >= booked) {
+            self.lowered_from = None;
+        }
+        // Nor of a raise that no record could be written of.
+        let recorded = self.live(Resource::RolloutRecords, &self.key.name).map_or(0, |record| {
+            let noted = record.pointer("/status/controller/weightReasserts").and_then(Value::as_array);
+            noted.map_or(0, Vec::len)
+        });
+        let lost = self.reasserts.len().saturating_sub(recorded);
+        self.reasserts.drain(..lost);
     }
 
     /// Judges everything that happened since the last look.
@@ -247,6 +266,7 @@ impl Oracle {
         }
         changes.sort_by_key(|(rv, ..)| *rv);
         self.upto = world.store().version();
+        let is_news = !changes.is_empty();
         for (rv, kind, change) in changes {
             let author = logged.iter().find(|logged| logged.rv == rv && is_write(logged));
             let ours = author.is_some_and(|logged| logged.point.actor == "controller");
@@ -263,7 +283,11 @@ impl Oracle {
             self.note_config(kind, rv, ours);
         }
         self.requests(&logged);
-        self.forget();
+        let is_shown = self.shown(&logged);
+        if is_news || is_shown {
+            self.forget();
+            self.above = self.is_above();
+        }
         self.excess();
     }
 
@@ -282,6 +306,8 @@ impl Oracle {
             self.weights(write);
         } else if kind == Resource::Services {
             self.switched(write);
+        } else if kind == Resource::DestinationRules {
+            self.relabelled(write);
         } else if kind == Resource::ReplicaSets {
             self.sized(write);
         } else if kind == Resource::Rollouts && *name == self.key.name {
@@ -301,7 +327,13 @@ impl Oracle {
             self.foreign_weights = Some(self.now);
             let canary =
                 |object| Split::read(object, &self.names.canary, &self.names.stable).map(|it| it.canary);
-            self.is_lowered |= canary(after) < canary(before);
+            let (before, after) = (canary(before).unwrap_or(0), canary(after).unwrap_or(0));
+            if after < before {
+                self.lowered_from = self.lowered_from.max(Some(before));
+            } else if Some(after) >= self.lowered_from {
+                // The other hand has taken it back.
+                self.lowered_from = None;
+            }
         }
         if kind == Resource::Rollouts
             && let (Some(before), Some(after)) = (before, after)
@@ -311,7 +343,7 @@ impl Oracle {
             let (before, after) = (Rollout::read(before), Rollout::read(after));
             if was_booked && before.abort && !after.abort {
                 self.began_at = self.upto;
-                self.is_lowered = false;
+                self.lowered_from = None;
                 self.skipped.clear();
             }
             let (from, to) = (before.index.unwrap_or(0), after.index.unwrap_or(0));
@@ -337,6 +369,21 @@ impl Oracle {
                 self.excess = None;
             }
         }
+    }
+
+    /// An answer shows the routes as they are, also where the request changed nothing: one that came before it and was lost
+    /// had done it already.
+    fn shown(&mut self, logged: &[Logged]) -> bool {
+        let name = self.names.virtual_service.clone();
+        let path = format!("/virtualservices/{name}");
+        let is_answer = |one: &&Logged| {
+            one.point.actor == "controller" && one.path.ends_with(&path) && (200..300).contains(&one.status)
+        };
+        let Some(last) = logged.iter().rfind(is_answer).map(|one| one.rv) else { return false };
+        let versions =
+            self.versions.get_mut(&(Resource::VirtualServices, At::new(&self.key.namespace, &name)));
+        let shown = versions.and_then(|all| all.iter_mut().rfind(|version| version.rv <= last));
+        shown.is_some_and(|version| version.ours && !std::mem::replace(&mut version.answered, true))
     }
 
     /// The newest version of an object that the controller knew when its plan was made.
@@ -414,12 +461,17 @@ impl Oracle {
         })
     }
 
+    /// Each run as known, with the version that it was made with. One that was deleted unseen is still known.
     fn known_runs(&self) -> Vec<(u64, Run)> {
+        let seen = self.pass.seen.get(&Resource::AnalysisRuns).copied().unwrap_or(0);
         let of_kind = self.versions.iter().filter(|((kind, _), _)| *kind == Resource::AnalysisRuns);
-        let known = of_kind.filter_map(|((_, at), versions)| {
-            let object = self.known_now(Resource::AnalysisRuns, &at.namespace, &at.name)?;
-            let gone = versions.iter().rposition(|version| version.object.is_none()).map_or(0, |at| at + 1);
-            Some((versions.get(gone)?.rv, Run::read(object)))
+        let known = of_kind.filter_map(|(_, versions)| {
+            let is_known = |version: &Version| version.rv <= seen || (version.ours && version.answered);
+            let newest = versions.iter().rposition(is_known)?;
+            let run = Run::read(versions.get(newest)?.object.as_ref()?);
+            let upto = versions.get(..=newest)?;
+            let gone = upto.iter().rposition(|version| version.object.is_none()).map_or(0, |at| at + 1);
+            Some((versions.get(gone)?.rv, run))
         });
         known.collect()
     }

@@ -28,7 +28,7 @@ impl Oracle {
         let is_reset = old.current != new.current || old.step_hash != new.step_hash;
         if is_reset {
             self.began_at = self.upto.min(write.logged.rv);
-            self.is_lowered = false;
+            self.lowered_from = None;
             self.skipped.clear();
         }
         if old.stable != new.stable {

@@ -5,23 +5,25 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::super::store::at;
+
 pub(super) const HASH: &str = "rollouts-pod-template-hash";
 
 /// The text at a pointer; empty where there is none.
 pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    at(object, pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 pub(super) fn number(object: &Value, pointer: &str) -> i64 {
-    object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0)
+    at(object, pointer).and_then(Value::as_i64).unwrap_or(0)
 }
 
 pub(super) fn flag(object: &Value, pointer: &str) -> bool {
-    object.pointer(pointer).and_then(Value::as_bool).unwrap_or(false)
+    at(object, pointer).and_then(Value::as_bool).unwrap_or(false)
 }
 
 fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
-    object.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    at(object, pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 /// A step as far as the laws need it.
@@ -62,7 +64,7 @@ impl Rollout {
         let contested =
             |one: &&Value| text(one, "/type") == "TrafficContested" && text(one, "/status") == "True";
         Self {
-            replicas: object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1),
+            replicas: at(object, "/spec/replicas").and_then(Value::as_i64).unwrap_or(1),
             is_paused: flag(object, "/spec/paused"),
             steps: list(object, &format!("{canary}/steps")).iter().map(step).collect(),
             background: object
@@ -206,16 +208,16 @@ pub(super) struct Set {
 
 impl Set {
     pub(super) fn read(object: &Value) -> Self {
-        let mut template = object.pointer("/spec/template").cloned().unwrap_or_default();
+        let mut template = at(object, "/spec/template").cloned().unwrap_or_default();
         if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
             labels.remove(HASH);
         }
         Self {
             hash: text(object, &format!("/metadata/labels/{HASH}")).to_owned(),
-            replicas: object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1),
+            replicas: at(object, "/spec/replicas").and_then(Value::as_i64).unwrap_or(1),
             created: number(object, "/status/replicas"),
             available: number(object, "/status/availableReplicas"),
-            is_going: object.pointer("/metadata/deletionTimestamp").is_some(),
+            is_going: at(object, "/metadata/deletionTimestamp").is_some(),
             owner: owner(object).to_owned(),
             template,
         }
@@ -234,7 +236,13 @@ pub(super) fn owner(object: &Value) -> &str {
 
 /// The hash that a Service selects; `None` where its selector has none.
 pub(super) fn selected(object: &Value) -> Option<&str> {
-    object.pointer(&format!("/spec/selector/{HASH}")).and_then(Value::as_str)
+    at(object, &format!("/spec/selector/{HASH}")).and_then(Value::as_str)
+}
+
+/// The hash that each subset of a DestinationRule leads to; empty where it leads to every version.
+pub(super) fn subsets(object: &Value) -> BTreeMap<String, String> {
+    let hash = |one: &Value| text(one, &format!("/labels/{HASH}")).to_owned();
+    list(object, "/spec/subsets").iter().map(|one| (text(one, "/name").to_owned(), hash(one))).collect()
 }
 
 /// An AnalysisRun.
@@ -250,6 +258,11 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// It has not come to an end.
+    pub(super) fn is_going(&self) -> bool {
+        !["Successful", "Failed", "Error", "Inconclusive"].contains(&self.phase.as_str())
+    }
+
     pub(super) fn read(object: &Value) -> Self {
         let results = list(object, "/status/metricResults").iter();
         let count = |one: &Value| {

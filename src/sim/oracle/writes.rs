@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     AT_ONCE, Law, Oracle, Resource, Write,
-    view::{self, Rollout, Set, Split, needed},
+    view::{self, Rollout, Run, Set, Split, needed},
 };
 use crate::api::http::Method;
 
@@ -23,7 +23,6 @@ impl Oracle {
             return;
         }
         self.pass.has_shed |= new.canary == 0;
-        let was_lowered = self.is_lowered;
         for weights in view::weights(after) {
             let sum = weights.iter().fold(0, |sum: i64, weight| sum.saturating_add(*weight));
             if weights.iter().any(|weight| !(0..=100).contains(weight)) || sum != 100 {
@@ -41,7 +40,9 @@ impl Oracle {
         if new.stable > old.stable && is_fenced {
             self.returned(new);
         }
-        self.is_lowered = was_lowered && new.canary <= old.canary;
+        if new.canary > old.canary {
+            self.lowered_from = None;
+        }
     }
 
     /// The canary's side was given more.
@@ -83,9 +84,11 @@ impl Oracle {
             return;
         }
         let runs = self.known_runs();
+        // One of this version that was going when the steps were edited, or when somebody tried again at once, goes on.
+        let counts = |rv: u64, run: &Run| rv > self.began_at || (run.is_going() && !run.is_terminated);
         let newest = runs
             .iter()
-            .filter(|(rv, run)| *rv > self.began_at && run.step.is_none() && run.hash == rollout.current);
+            .filter(|(rv, run)| counts(*rv, run) && run.step.is_none() && run.hash == rollout.current);
         match newest.max_by_key(|(rv, _)| *rv).map(|(_, run)| run.phase.as_str()) {
             None => {
                 self.broken(Law::I18, format!("{what} without a background analysis since the update began"))
@@ -99,7 +102,7 @@ impl Oracle {
 
     /// A weight that somebody lowered by hand is put back three times within five minutes at most.
     fn reasserted(&mut self, rollout: &Rollout, new: Split) {
-        if rollout.is_promoted() || !self.is_lowered {
+        if rollout.is_promoted() || self.lowered_from.is_none() {
             return;
         }
         let window = SignedDuration::from_secs(300);
@@ -123,6 +126,11 @@ impl Oracle {
         }
         if !self.promoted.contains(&hash) {
             self.broken(Law::I21, format!("stable to {} on {hash}, which was never promoted", new.stable));
+        }
+        // Between two sides that lead to the same pods nothing moves: also after a promotion somebody may delete the only
+        // ReplicaSet there is, and its successor has no pods yet.
+        if self.selected(&self.names.canary.clone()).as_ref() == Some(&hash) {
+            return;
         }
         let (have, replicas) = (self.known_available(&hash), rollout.replicas);
         if have <= 0 && replicas > 0 {
@@ -162,6 +170,22 @@ impl Oracle {
         }
         if is_stable && !self.promoted.contains(&to) {
             self.broken(Law::I21, format!("{name} moved to {to}, which was never promoted"));
+        }
+    }
+
+    /// Subsets of a DestinationRule that the controller led elsewhere.
+    pub(super) fn relabelled(&mut self, write: &Write<'_>) {
+        let (Some(before), Some(after)) = (write.before, write.after) else { return };
+        let old = view::subsets(before);
+        for (subset, hash) in view::subsets(after) {
+            if old.get(&subset) == Some(&hash) {
+                continue;
+            }
+            let (name, have) = (&write.at.name, self.known_available(&hash));
+            if have <= 0 {
+                let detail = format!("subset {subset} of {name} relabelled to {hash} without ready pods");
+                self.broken(Law::I3, detail);
+            }
         }
     }
 
@@ -222,8 +246,7 @@ impl Oracle {
 
     /// A weight above what is permitted, once known, is cut within a second.
     pub(super) fn excess(&mut self) {
-        let is_above = self.is_above();
-        match (is_above, self.excess) {
+        match (self.above.clone(), self.excess) {
             (None, _) => self.excess = None,
             (Some(_), None) => self.excess = Some(self.now),
             (Some(detail), Some(since)) if self.now.duration_since(since) > AT_ONCE => {
@@ -233,8 +256,10 @@ impl Oracle {
         }
     }
 
-    fn is_above(&self) -> Option<String> {
-        let (rollout, split) = (self.rollout()?, self.split()?);
+    /// What is above, where something is.
+    pub(super) fn is_above(&self) -> Option<String> {
+        let split = self.split().filter(|split| split.canary > 0)?;
+        let rollout = self.rollout()?;
         let hash = self.selected(&self.names.canary)?;
         if rollout.stable.is_empty() || rollout.is_promoted() || hash == rollout.stable {
             return None;

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::{
-    By, Store, history::Key, resource::Resource, stamp, status::Refusal, status::not_found,
+    By, Store, at, history::Key, resource::Resource, stamp, status::Refusal, status::not_found,
     status::precondition, text,
 };
 
@@ -125,13 +125,13 @@ impl Store {
                 metadata.remove("finalizers");
             }
         }
-        let finalizers = object.pointer("/metadata/finalizers").and_then(Value::as_array);
+        let finalizers = at(object, "/metadata/finalizers").and_then(Value::as_array);
         resource == Resource::Namespaces || finalizers.is_some_and(|all| !all.is_empty())
     }
 
     fn mark(&self, resource: Resource, live: &Value, object: &mut Value, grace: i64) {
-        let already = live.pointer("/metadata/deletionTimestamp").is_some();
-        let left = live.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
+        let already = at(live, "/metadata/deletionTimestamp").is_some();
+        let left = at(live, "/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
         if already && left.is_none_or(|left| left <= grace) {
             return;
         }
@@ -175,6 +175,6 @@ fn grace_seconds(resource: Resource, pod: &Value, options: &DeleteOptions) -> i6
     if resource != Resource::Pods || text(pod, "/spec/nodeName").is_empty() || ended {
         return 0;
     }
-    let own = pod.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(30);
+    let own = at(pod, "/spec/terminationGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(30);
     options.grace_seconds.unwrap_or(own).max(0)
 }

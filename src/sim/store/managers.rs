@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
+    at,
     fields::{FieldSet, difference, entry_step},
     route::Part,
     schema::{Form, ListKind, is_atomic_map, list_kind},
@@ -87,7 +88,7 @@ fn subresource(part: Part) -> &'static str {
 }
 
 fn read(object: &Value) -> Vec<Entry> {
-    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let entries = at(object, "/metadata/managedFields").and_then(Value::as_array);
     entries.into_iter().flatten().map(Entry::read).collect()
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    content,
+    at, content,
     resource::{Definition, Names, Resource},
     status::{Cause, Refusal, bad_request, invalid},
     structural, text,
@@ -23,7 +23,7 @@ pub(super) fn object(resource: Resource, object: &Value, live: Option<&Value>) -
     for (field, pointer) in
         [("metadata.labels", "/metadata/labels"), ("metadata.annotations", "/metadata/annotations")]
     {
-        match object.pointer(pointer) {
+        match at(object, pointer) {
             None | Some(Value::Null) => {}
             Some(Value::Object(pairs)) => pairs_causes(field, pairs, &mut causes),
             Some(_) => {

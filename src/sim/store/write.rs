@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    Store, defaults,
+    Store, at, defaults,
     history::{Change, Key},
     managers::{Writer, is_nothing, track_update},
     resource::{Generation, Resource},
@@ -132,7 +132,7 @@ impl Store {
         keep_allocated(resource, &live, &mut object);
         validate::object(resource, &object, Some(&live))?;
         if definition.generation == Generation::Content && content_differs(resource, &live, &object) {
-            let next = live.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0) + 1;
+            let next = at(&live, "/metadata/generation").and_then(Value::as_i64).unwrap_or(0) + 1;
             object["metadata"]["generation"] = json!(next);
         }
         // Of a custom kind's status the metadata is booked on its writer although it is not taken.
@@ -288,10 +288,10 @@ impl Store {
 /// True where deletion was asked for and nothing holds the object any more.
 fn is_released(object: &Value) -> bool {
     let held =
-        object.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
-    let grace = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
-    let namespace = object.pointer("/spec/finalizers").is_some() && object["kind"] == "Namespace";
-    object.pointer("/metadata/deletionTimestamp").is_some() && !held && grace == 0 && !namespace
+        at(object, "/metadata/finalizers").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+    let grace = at(object, "/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
+    let namespace = at(object, "/spec/finalizers").is_some() && object["kind"] == "Namespace";
+    at(object, "/metadata/deletionTimestamp").is_some() && !held && grace == 0 && !namespace
 }
 
 /// A patch cannot give its object another name.
@@ -342,7 +342,7 @@ fn restrict(resource: Resource, part: Part, live: &Value, object: &mut Value) {
     match part {
         Part::Status if definition.custom => {
             let (status, managed) =
-                (object.get("status").cloned(), object.pointer("/metadata/managedFields").cloned());
+                (object.get("status").cloned(), at(object, "/metadata/managedFields").cloned());
             *object = live.clone();
             replace(object, "status", status);
             if let Some(metadata) = object.get_mut("metadata") {
@@ -396,7 +396,7 @@ fn keep_allocated(resource: Resource, live: &Value, object: &mut Value) {
     }
     let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
     for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-        if let Some(value) = live.pointer(&format!("/spec/{field}")) {
+        if let Some(value) = at(live, &format!("/spec/{field}")) {
             spec.entry(field).or_insert_with(|| value.clone());
         }
     }

@@ -1,5 +1,5 @@
 //! The net within reach of every test run: some schedules drawn from seeds, and those that once broke a law.
-//! `cargo test --test net` plays ten thousand.
+//! `cargo test --test net` plays more.
 
 use std::fs;
 
