@@ -138,6 +138,13 @@ impl Draw<'_> {
                 .one(&["add", "add", "replace", "remove", "test", "copy", "move"])
                 .unwrap_or(&"add");
             let (from, _) = self.change();
+            // A version is another one on each side; Istio's schema is not known to the embedded server.
+            let moves = ["copy", "move"].contains(&verb);
+            let verb = if moves && (from.ends_with("Version") || self.plural == "virtualservices") {
+                "add"
+            } else {
+                verb
+            };
             all.push(match verb {
                 "remove" => json!({"op": verb, "path": pointer}),
                 "copy" | "move" => json!({"op": verb, "from": from, "path": pointer}),

@@ -65,23 +65,12 @@ async fn run(words: &[&str]) -> Fallible<usize> {
     let started = instant();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let vocabulary = script::Vocabulary::read(&root.join("e2e/contract/cases"))?;
-    let (written, drawn) = match words {
-        ["seed", seed] => (vec![], vec![draw::case(seed.parse()?, &vocabulary)]),
-        ["seeds", from, to] => {
-            (vec![], (from.parse()?..to.parse()?).map(|seed| draw::case(seed, &vocabulary)).collect())
-        }
-        ["cases", only @ ..] => (chosen(&vocabulary, only), vec![]),
-        _ => (
-            vocabulary.cases.clone(),
-            (0..DRAWN).map(|seed| draw::case(seed, &vocabulary)).collect::<Vec<_>>(),
-        ),
-    };
+    let all = asked_for(words, &vocabulary)?;
     let folder = tempfile::tempdir()?;
     let server = server::Server::start(&server::programs(root)?, folder.path()).await?;
     let sides = Sides::new(&server, root).await?;
     println!("contract: both servers are up after {:.1} s", started.elapsed().as_secs_f64());
-    let (written_count, drawn_count) = (written.len(), drawn.len());
-    let outcomes: Vec<(Case, Outcome)> = stream::iter(written.into_iter().chain(drawn))
+    let outcomes: Vec<(Case, Outcome)> = stream::iter(all)
         .map(async |case| {
             let outcome = compare::play(&sides, &case).await;
             (case, outcome)
@@ -92,42 +81,56 @@ async fn run(words: &[&str]) -> Fallible<usize> {
     let mut failed = 0;
     for (case, outcome) in &outcomes {
         if let Some(why) = &case.differs {
-            // One that no longer differs has to lose its remark.
             if outcome.differences.is_empty() {
-                failed += 1;
-                println!("contract: {} does not differ any more ({why})", case.name);
+                println!("contract: {} does not differ any more ({why}): its remark can go", case.name);
             }
         } else if !outcome.differences.is_empty() {
             failed += 1;
             report(&sides, case, outcome, failed <= SHRUNK).await;
         }
     }
-    let known: Vec<&Case> =
-        outcomes.iter().map(|(case, _)| case).filter(|case| case.differs.is_some()).collect();
-    for case in &known {
-        println!(
-            "contract: known to differ: {} ({})",
-            case.name,
-            case.differs.as_deref().unwrap_or_default()
-        );
+    tally(&outcomes, failed);
+    println!("contract: compared in {:.1} s", started.elapsed().as_secs_f64());
+    Ok(if outcomes.is_empty() { 1 } else { failed })
+}
+
+/// The cases that the command line names; all where it names none.
+fn asked_for(words: &[&str], vocabulary: &script::Vocabulary) -> Fallible<Vec<Case>> {
+    let drawn = |from, to| (from..to).map(|seed| draw::case(seed, vocabulary));
+    let mut all: Vec<Case> = match words {
+        ["seed", seed] => vec![draw::case(seed.parse()?, vocabulary)],
+        ["seeds", from, to] => drawn(from.parse()?, to.parse()?).collect(),
+        ["cases", only @ ..] => chosen(vocabulary, only),
+        _ => vocabulary.cases.iter().cloned().chain(drawn(0, DRAWN)).collect(),
+    };
+    // On a busy machine a server that was just started answers the first Services only after a minute; they come last.
+    all.sort_by_key(|case| case.steps.iter().any(|step| step.path.starts_with("services")));
+    Ok(all)
+}
+
+/// Says what was compared. Cases that are known to differ, and those that are refused, are named; the former do not pass.
+fn tally(outcomes: &[(Case, Outcome)], failed: usize) {
+    let cases = || outcomes.iter().map(|(case, _)| case);
+    let (mut known, mut refused) = (0, 0);
+    for case in cases() {
+        if let Some(why) = &case.differs {
+            known += 1;
+            println!("contract: known to differ: {} ({why})", case.name);
+        }
+        if let Some(why) = &case.refused {
+            refused += 1;
+            println!("contract: not served by the embedded server, and refused there: {} ({why})", case.name);
+        }
     }
-    let refused: Vec<&Case> =
-        outcomes.iter().map(|(case, _)| case).filter(|case| case.refused.is_some()).collect();
-    for case in &refused {
-        let why = case.refused.as_deref().unwrap_or_default();
-        println!("contract: not served by the embedded server, and refused there: {} ({why})", case.name);
-    }
+    let drawn = cases().filter(|case| case.seed.is_some()).count();
+    let written = outcomes.len() - drawn;
     let requests: usize = outcomes.iter().map(|(_, outcome)| outcome.requests).sum();
     let events: usize = outcomes.iter().map(|(_, outcome)| outcome.events).sum();
     println!(
-        "contract: {written_count} hand-written cases ({} of them refusals by name, {} known to differ), {drawn_count} drawn (seeds from 0); \
-         {requests} requests and {events} watch events compared in {:.1} s; {failed} cases differ",
-        refused.len(),
-        known.len(),
-        started.elapsed().as_secs_f64()
+        "contract: {written} cases by hand ({refused} of them refusals by name), {drawn} drawn (seeds from 0); {requests} requests and \
+         {events} watch events; {known} cases are known to differ, {failed} others differ"
     );
-    println!("contract: {} passed, {failed} failed", outcomes.len() - failed);
-    Ok(if outcomes.is_empty() { 1 } else { failed })
+    println!("contract: {} passed, {failed} failed", outcomes.len() - failed - known);
 }
 
 fn chosen(vocabulary: &script::Vocabulary, words: &[&str]) -> Vec<Case> {

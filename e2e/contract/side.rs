@@ -34,7 +34,7 @@ pub(crate) struct Answer {
 }
 
 /// Longest that an answer or the end of a watch may take.
-const ANSWER: Duration = Duration::from_secs(20);
+const ANSWER: Duration = Duration::from_secs(60);
 
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 const AGGREGATED: &str =
@@ -111,8 +111,9 @@ impl Side {
             let status = response.status().as_u16();
             Ok::<_, kube::Error>((status, response.into_body().collect_bytes().await?))
         });
-        let (status, body) =
-            answer.await.ok_or_else(|| format!("{} {}: no answer", step.verb, step.path))??;
+        let (status, body) = answer
+            .await
+            .ok_or_else(|| format!("{}: {} {}: no answer", self.name, step.verb, step.path))??;
         let body = serde_json::from_slice(&body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&body)));
         Ok(Answer { status, body })
     }
@@ -165,7 +166,7 @@ impl Side {
         let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"generateName": "first-"}, "spec": {"ports": [{"port": 1}]}});
         let step =
             Step { verb: "POST".into(), path: "services".into(), body: service.to_string(), any_text: false };
-        wait::until("an address for a Service", 3 * ANSWER, async || {
+        wait::until("an address for a Service", ANSWER, async || {
             match self.send(&step, "default").await?.status {
                 201 => Ok(()),
                 status => Err(format!("{status}").into()),

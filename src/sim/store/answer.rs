@@ -265,13 +265,12 @@ fn not_recognized(definition: &Definition, why: &str) -> Refusal {
 /// 400 of a body that is no object, or none at all.
 fn unrecognized(definition: &Definition, body: &Value) -> Refusal {
     let sent = if body.is_null() { String::new() } else { body.to_string() };
-    let why = match body {
-        Value::Null => "unexpected end of JSON input".to_owned(),
-        other => {
-            let found = go_type(other);
-            let into = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
-            format!("json: cannot unmarshal {found} into Go value of type {into}")
-        }
+    let why = if body.is_null() {
+        "unexpected end of JSON input".to_owned()
+    } else {
+        let found = go_type(body);
+        let into = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+        format!("json: cannot unmarshal {found} into Go value of type {into}")
     };
     not_recognized(
         definition,

@@ -155,11 +155,14 @@ impl FieldSet {
     }
 
     fn print(&self, here: &mut String, found: &mut Vec<String>) {
-        if self.member {
+        let length = here.len();
+        // What is itself in the set first, then what is below.
+        for (step, _) in self.below.iter().filter(|(_, child)| child.member) {
+            here.push_str(&printed_step(step));
             found.push(here.clone());
+            here.truncate(length);
         }
         for (step, child) in &self.below {
-            let length = here.len();
             here.push_str(&printed_step(step));
             child.print(here, found);
             here.truncate(length);
@@ -208,6 +211,9 @@ impl FieldSet {
                     path.push(name);
                     let child = self.below.entry(format!("f:{name}")).or_default();
                     child.insert(inner, form, path, containers);
+                    if child.is_empty() {
+                        self.below.remove(&format!("f:{name}"));
+                    }
                     path.pop();
                 }
             }

@@ -11,7 +11,7 @@ use super::{
     resource::Resource,
     route::Target,
     selector::Selectors,
-    status::{Cause, Refusal, about_options, bad_request, expired, too_large},
+    status::{Cause, Refusal, about_options, bad_request, expired, internal, too_large},
 };
 use crate::api::http::{Method, Response};
 
@@ -164,7 +164,14 @@ impl Store {
     pub(super) fn watch(&self, target: &Target, query: &Query<'_>) -> Result<Answer, Refusal> {
         let version = query.text("resourceVersion");
         let initial = version.is_empty() || version == "0";
-        let from = if initial { self.version() } else { read_version(version)? };
+        let from = match version.parse() {
+            _ if initial => self.version(),
+            Ok(from) => from,
+            Err(_) => {
+                let why = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
+                return Err(internal(&format!("resourceVersion: Invalid value: {version:?}: {why}")));
+            }
+        };
         if query.text("sendInitialEvents") == "true" {
             return Err(bad_request("sendInitialEvents is not supported by this server"));
         }

@@ -146,7 +146,6 @@ pub(super) fn track_update(
 ) {
     let sent = new.pointer("/metadata/managedFields").and_then(Value::as_array);
     let cleared = sent.is_some_and(|sent| matches!(sent.as_slice(), [one] if one == &json!({})));
-    let has_empty_list = sent.is_some_and(Vec::is_empty);
     let mut entries = match sent {
         Some(sent) if !sent.is_empty() => read(new),
         _ if is_update => read(live),
@@ -154,11 +153,6 @@ pub(super) fn track_update(
     };
     if cleared {
         entries.clear();
-    }
-    // Cleared, and to stay so. What the world made itself has no owners either, and gets some with the first update.
-    if is_update && read(live).is_empty() && has_empty_list {
-        write(new, vec![]);
-        return;
     }
     if let Some(metadata) = new.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
@@ -271,7 +265,6 @@ fn same_but_for_owners(a: &Value, b: &Value) -> bool {
         let mut object = object.clone();
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove("managedFields");
-            metadata.retain(|_, value| !is_nothing(value));
         }
         object
     };

@@ -18,8 +18,11 @@ const AGE: Column =
 /// As definitions of custom kinds have it.
 const DATE: Column = ("Age", "date", AGE.2);
 
+/// A kind, its columns after the name, and those that only `-o wide` prints.
+type Columns = (Resource, &'static [Column], &'static [Column]);
+
 /// Columns after the name, and those that only `-o wide` prints; kinds that are not listed have only their age.
-const COLUMNS: &[(Resource, &[Column], &[Column])] = &[
+const COLUMNS: &[Columns] = &[
     (
         Resource::VirtualServices,
         &[
@@ -125,13 +128,16 @@ const EVENT: &[(Column, bool)] = &[
     (("Name", "string", |it, _| json!(text(it, "/metadata/name"))), true),
 ];
 
+/// How a cell is filled, as a closure.
+type Filled = dyn Fn(&Value, Timestamp) -> Value;
+
 /// A column as the answer has it.
 struct Shown {
     name: String,
     kind: String,
     format: &'static str,
     priority: i64,
-    cell: Box<dyn Fn(&Value, Timestamp) -> Value>,
+    cell: Box<Filled>,
 }
 
 fn shown(column: &Column, is_wide: bool) -> Shown {

@@ -79,9 +79,9 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn wrong(&self, value: &Value, wanted: &str) -> Mismatch {
-        let found = match value {
-            Value::Number(number) if wanted.starts_with("int") => format!("number {number}"),
-            other => go_type(other).to_owned(),
+        let found = match value.as_number().filter(|_| wanted.starts_with("int")) {
+            Some(number) => format!("number {number}"),
+            None => go_type(value).to_owned(),
         };
         let fields: Vec<&str> =
             self.path.iter().map(String::as_str).filter(|step| !step.starts_with('[')).collect();
@@ -140,7 +140,9 @@ impl Walk<'_> {
                     self.path.pop();
                     Ok(())
                 }),
-                other => Err(self.wrong(other, &format!("[]{}", go_name(inner)))),
+                Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+                    Err(self.wrong(value, &format!("[]{}", go_name(inner))))
+                }
             };
         }
         if let Some(inner) = kind.strip_prefix("{}") {
@@ -149,14 +151,18 @@ impl Walk<'_> {
                 Value::Object(entries) => {
                     entries.iter_mut().try_for_each(|(_, entry)| self.value(inner, entry))
                 }
-                other => Err(self.wrong(other, &format!("map[string]{}", go_name(inner)))),
+                Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                    Err(self.wrong(value, &format!("map[string]{}", go_name(inner))))
+                }
             };
         }
         if let Some(known) = find(kind) {
             let fields = match std::mem::take(value) {
                 Value::Null => Map::new(),
                 Value::Object(fields) => fields,
-                other => return Err(self.wrong(&other, go_name(kind).as_str())),
+                other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+                    return Err(self.wrong(&other, &go_name(kind)));
+                }
             };
             *value = Value::Object(self.fields(known, fields)?);
             return Ok(());
@@ -262,5 +268,5 @@ fn bad_base64(text: &str) -> Option<usize> {
     if let Some(at) = body.bytes().position(|byte| !digit(byte)) {
         return Some(at);
     }
-    (padding > 2 || text.len() % 4 != 0).then_some(body.len())
+    (padding > 2 || !text.len().is_multiple_of(4)).then_some(body.len())
 }

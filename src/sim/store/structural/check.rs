@@ -220,8 +220,7 @@ fn scalar_causes(schema: &Schema, value: &Value, place: Place<'_>, causes: &mut 
     let path = place.path;
     let size =
         |why: String| Cause::invalid(path, &value.to_string(), &format!("{} in body {why}", place.called()));
-    if !schema.choices.is_empty() && !schema.choices.contains(value) && !(value.is_null() && schema.nullable)
-    {
+    if !(schema.choices.is_empty() || schema.choices.contains(value) || value.is_null() && schema.nullable) {
         let supported: Vec<String> = schema.choices.iter().map(Value::to_string).collect();
         let message = format!("Unsupported value: {value}: supported values: {}", supported.join(", "));
         causes.push(Cause { reason: "FieldValueNotSupported", message, field: path.to_owned() });
