@@ -23,6 +23,9 @@ const BARE: &str = "bare";
 /// Longest time until every rollout has been shed.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// Longest pause of the bare client between two PATCHes.
+const GAP: Duration = Duration::from_millis(200);
+
 /// A PATCH of a VirtualService as the audit log has it.
 struct Received {
     name: String,
@@ -110,7 +113,7 @@ fn received(server: &Server) -> Fallible<Vec<Received>> {
     Ok(all)
 }
 
-/// Sends serin's sheds again, each at the moment after the first at which serin had its answer, and compares.
+/// Sends serin's sheds again, each as long after the first as serin had its answer, and compares.
 async fn compare(
     server: &Server,
     metrics: &Metrics,
@@ -128,10 +131,11 @@ async fn compare(
     let first = answers.iter().min().copied().unwrap_or_default();
     let began = serin::clock::instant() + Duration::from_millis(500);
     let mut sent = JoinSet::new();
-    for (name, at) in names.iter().zip(&answers) {
-        // One after another there were seconds in between.
-        let offset =
-            if names.len() > 1 { at.duration_since(first).unsigned_abs().min(LIMIT) } else { Duration::ZERO };
+    let mut order: Vec<(&Timestamp, &String)> = answers.iter().zip(names).collect();
+    order.sort();
+    for (at, name) in order {
+        // One after another needs no more than that each has ended before the next.
+        let offset = at.duration_since(first).unsigned_abs().min(GAP * u32::try_from(sent.len())?);
         sent.spawn(patch(bare.clone(), name.clone(), sheds[name].body.clone(), began + offset));
     }
     let mut bare = vec![];
