@@ -137,7 +137,7 @@ fn scaled_first() -> By {
 }
 
 /// Weights without the version they were decided on.
-fn without_version(sent: &mut Vec<Sent>) {
+fn without_version(sent: &mut [Sent]) {
     for one in sent.iter_mut().filter(|one| one.action == Action::Weights) {
         retain_operations(one, |operation| operation["path"] != "/metadata/resourceVersion");
     }
@@ -149,13 +149,13 @@ fn retain_operations(one: &mut Sent, keep: impl Fn(&Value) -> bool) {
     }
 }
 
-fn stable_keeps(sent: &mut Vec<Sent>) {
+fn stable_keeps(sent: &mut [Sent]) {
     for one in sent.iter_mut().filter(|one| one.action == Action::Weights) {
         retain_operations(one, |operation| operation["path"] != "/spec/http/0/route/0/weight");
     }
 }
 
-fn status_without_version(sent: &mut Vec<Sent>) {
+fn status_without_version(sent: &mut [Sent]) {
     for one in sent.iter_mut().filter(|one| one.action == Action::Status) {
         if let Body::Merge(body) = &mut one.request.body {
             body["metadata"] = json!({});

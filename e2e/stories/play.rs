@@ -125,7 +125,9 @@ impl Play {
             }
         };
         let played = stage::play(options, |door, _, _| plant(door)).await.unwrap();
-        let case = Case::of(&played, &self.cast).unwrap();
+        let mut case = Case::of(&played, &self.cast).unwrap();
+        // A process that is back has everything to do at once: what is under way when the sample comes is not taken back.
+        case.under_way = usize::from(crash.is_some());
         let wrong = judge(&case, self.scenario);
         let transfers = transfers.lock().unwrap().clone();
         let calls = slack.calls();

@@ -304,7 +304,7 @@ fn takeover(case: &Case, wrong: &mut Wrong) {
     }
 }
 
-/// From the death of a controller to the first write of another one that is not about leadership. `None` where none died.
+/// From the death of a controller to when another one took the Lease. `None` where none died.
 pub fn leaderless(case: &Case) -> Option<(Timestamp, Timestamp)> {
     let mut entries = case.entries.iter();
     let (died, dead) = entries.by_ref().find_map(|entry| match &entry.kind {
@@ -314,12 +314,16 @@ pub fn leaderless(case: &Case) -> Option<(Timestamp, Timestamp)> {
         }
         Kind::Request(_) | Kind::Answer { .. } | Kind::Act { .. } => None,
     })?;
-    let is_write = |asked: &&Asked| {
+    // Whoever is not the leader writes to the Lease only to take it.
+    let is_taking = |asked: &&Asked| {
         case.is_controller(&asked.actor)
-            && asked.actor != *dead
-            && asked.resource != "leases"
+            && asked.resource == "leases"
             && asked.is_done()
             && !["get", "list", "watch"].contains(&asked.verb.as_str())
     };
-    entries.filter_map(Entry::asked).find(is_write).map(|asked| (died, asked.at))
+    let mut taking = entries.filter_map(Entry::asked).filter(is_taking).peekable();
+    let first = taking.peek().copied();
+    // The dead one itself where it is back and nobody else wants to lead.
+    let led = taking.find(|asked| asked.actor != *dead).or(first);
+    led.map(|asked| (died, asked.at))
 }

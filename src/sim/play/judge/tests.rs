@@ -97,7 +97,7 @@ fn a_raise_after_the_failing_sample_was_never_under_way() {
 }
 
 #[test]
-fn nobody_leads_from_a_kill_to_the_heirs_first_write() {
+fn nobody_leads_from_a_kill_until_the_heir_takes_the_lease() {
     let killed = entry(5, 20, Kind::Died { actor: "one".to_owned() });
     let entries = vec![
         entry(1, 20, patch("two", "leases", Value::Null)),
@@ -106,7 +106,7 @@ fn nobody_leads_from_a_kill_to_the_heirs_first_write() {
         entry(7, 20, patch("two", "leases", Value::Null)),
         entry(9, 0, patch("two", "virtualservices", Value::Null)),
     ];
-    assert_eq!(leaderless(&case(entries)), Some((at(5), at(9))));
+    assert_eq!(leaderless(&case(entries)), Some((at(5), at(7))));
     assert_eq!(leaderless(&case(vec![])), None);
 }
 
