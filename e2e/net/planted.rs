@@ -137,7 +137,8 @@ fn scaled_first() -> By {
 }
 
 /// Weights without the version they were decided on.
-fn without_version(sent: &mut [Sent]) {
+#[expect(clippy::ptr_arg, reason = "one of many that change a list")]
+fn without_version(sent: &mut Vec<Sent>) {
     for one in sent.iter_mut().filter(|one| one.action == Action::Weights) {
         retain_operations(one, |operation| operation["path"] != "/metadata/resourceVersion");
     }
@@ -149,13 +150,15 @@ fn retain_operations(one: &mut Sent, keep: impl Fn(&Value) -> bool) {
     }
 }
 
-fn stable_keeps(sent: &mut [Sent]) {
+#[expect(clippy::ptr_arg, reason = "one of many that change a list")]
+fn stable_keeps(sent: &mut Vec<Sent>) {
     for one in sent.iter_mut().filter(|one| one.action == Action::Weights) {
         retain_operations(one, |operation| operation["path"] != "/spec/http/0/route/0/weight");
     }
 }
 
-fn status_without_version(sent: &mut [Sent]) {
+#[expect(clippy::ptr_arg, reason = "one of many that change a list")]
+fn status_without_version(sent: &mut Vec<Sent>) {
     for one in sent.iter_mut().filter(|one| one.action == Action::Status) {
         if let Body::Merge(body) = &mut one.request.body {
             body["metadata"] = json!({});
