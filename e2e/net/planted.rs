@@ -98,9 +98,15 @@ pub(crate) const ALL: &[Planted] = &[
     Planted { name: "pauses cut short", make: || observed(short_pauses) },
     // Status written over whatever is there.
     Planted { name: "status without a version", make: || steps(status_without_version) },
+    // Neither the record nor the process remembers how often weights were put back.
     Planted {
         name: "hands not respected",
-        make: || observed(|seen| seen.record.iter_mut().for_each(|record| record.reasserts.clear())),
+        make: || {
+            observed(|seen| {
+                seen.record.iter_mut().for_each(|record| record.reasserts.clear());
+                seen.exposure.put_back.clear();
+            })
+        },
     },
     // The routes stay ours for ever.
     Planted {
