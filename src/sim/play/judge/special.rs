@@ -304,7 +304,8 @@ fn takeover(case: &Case, wrong: &mut Wrong) {
     }
 }
 
-/// From the death of a controller to when another one took the Lease. `None` where none died.
+/// From the death of a controller to when another one took the Lease, or first wrote where the case has no Leases. `None` where
+/// none died.
 pub fn leaderless(case: &Case) -> Option<(Timestamp, Timestamp)> {
     let mut entries = case.entries.iter();
     let (died, dead) = entries.by_ref().find_map(|entry| match &entry.kind {
@@ -314,16 +315,21 @@ pub fn leaderless(case: &Case) -> Option<(Timestamp, Timestamp)> {
         }
         Kind::Request(_) | Kind::Answer { .. } | Kind::Act { .. } => None,
     })?;
+    let writes: Vec<&Asked> = entries
+        .filter_map(Entry::asked)
+        .filter(|asked| case.is_controller(&asked.actor) && asked.is_done())
+        .filter(|asked| !["get", "list", "watch"].contains(&asked.verb.as_str()))
+        .collect();
     // Whoever is not the leader writes to the Lease only to take it.
-    let is_taking = |asked: &&Asked| {
-        case.is_controller(&asked.actor)
-            && asked.resource == "leases"
-            && asked.is_done()
-            && !["get", "list", "watch"].contains(&asked.verb.as_str())
-    };
-    let mut taking = entries.filter_map(Entry::asked).filter(is_taking).peekable();
-    let first = taking.peek().copied();
-    // The dead one itself where it is back and nobody else wants to lead.
-    let led = taking.find(|asked| asked.actor != *dead).or(first);
+    let is_taking = |asked: &&&Asked| asked.resource == "leases";
+    let is_other = |asked: &&&Asked| asked.actor != *dead;
+    let led = writes
+        .iter()
+        .filter(is_other)
+        .find(is_taking)
+        // The dead one itself where it is back and nobody else wants to lead.
+        .or_else(|| writes.iter().find(is_taking))
+        // Where nobody looks at Leases: the heir's first write.
+        .or_else(|| writes.iter().find(is_other));
     led.map(|asked| (died, asked.at))
 }
