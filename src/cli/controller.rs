@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ignored::Ignored,
-    process::{self, Cluster, Election, Error, Ports, Traces, go_duration},
+    process::{self, Cluster, Election, Error, Ports, go_duration},
 };
 use crate::{
     apply::{Limits, Rate},
@@ -90,13 +90,7 @@ fn start(args: &Args) -> Result<(), Error> {
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
     let export = args.ports.start_log("controller", &args.hostname, &metrics)?;
     args.ignored.warn();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
-    runtime.block_on(async {
-        let traces = Traces::start(export);
-        let ended = serve(args, metrics).await;
-        traces.end().await;
-        ended
-    })
+    process::to_end(export, serve(args, metrics))
 }
 
 async fn serve(args: &Args, metrics: Metrics) -> Result<(), Error> {

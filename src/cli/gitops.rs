@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::process::{self, Cluster, Election, Error, Ports, Traces, go_duration};
+use super::process::{self, Cluster, Election, Error, Ports, go_duration};
 use crate::{
     clock::{self, Clock},
     control::{
@@ -76,13 +76,7 @@ pub fn run(args: &Args) -> ExitCode {
 fn start(args: &Args) -> Result<(), Error> {
     let metrics = Metrics::of_role(env!("CARGO_PKG_VERSION"), "gitops");
     let export = args.ports.start_log("gitops", &args.hostname, &metrics)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
-    runtime.block_on(async {
-        let traces = Traces::start(export);
-        let ended = serve(args, metrics).await;
-        traces.end().await;
-        ended
-    })
+    process::to_end(export, serve(args, metrics))
 }
 
 async fn serve(args: &Args, metrics: Metrics) -> Result<(), Error> {

@@ -7,10 +7,7 @@ use kube::{
     client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use tokio::{
-    net::TcpListener,
-    task::{JoinHandle, JoinSet},
-};
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -78,27 +75,24 @@ pub(super) struct Ports {
     pub(super) otlp_endpoint: Option<String>,
 }
 
-/// Sends traces until it is ended.
-pub(super) struct Traces(Option<(CancellationToken, JoinHandle<()>)>);
-
-impl Traces {
-    /// Begins to send. Called inside of the runtime.
-    pub(super) fn start(export: Option<Export>) -> Self {
-        Self(export.map(|export| {
-            let stop = CancellationToken::new();
-            let wait = async |time| Clock::Wall.sleep(time).await;
-            (stop.clone(), tokio::spawn(export.run(wait, stop)))
-        }))
-    }
-
-    /// Sends what is left, for a moment.
-    pub(super) async fn end(self) {
-        if let Some((stop, task)) = self.0 {
-            stop.cancel();
+/// Runs a verb to its end. Its traces are sent meanwhile, and what is left of them for a moment longer.
+pub(super) fn to_end(
+    export: Option<Export>,
+    serve: impl Future<Output = Result<(), Error>>,
+) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let wait = async |time| Clock::Wall.sleep(time).await;
+        let sending = export.map(|export| tokio::spawn(export.run(wait, stop.clone())));
+        let ended = serve.await;
+        stop.cancel();
+        if let Some(sending) = sending {
             // What it could not send is lost with the process.
-            let _ = task.await;
+            let _ = sending.await;
         }
-    }
+        ended
+    })
 }
 
 /// Why a verb could not start, or ended.
