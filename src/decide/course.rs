@@ -8,7 +8,7 @@ use super::{
     memory::{Memory, Pause, PauseReason},
     observed::{Side, Slot},
     plan::{About, Event, EventKind, Tell},
-    record::AbortCause,
+    record::{AbortCause, AbortRecord},
     report::{Stage, Wait},
     runs::{self, Analyses, INCONCLUSIVE},
     spec::{Cursor, Step},
@@ -36,6 +36,8 @@ pub(super) struct Course {
     pub(super) mark_is_dead: bool,
     /// What other hands did to the weights.
     pub(super) contest: Contest,
+    /// The rejection of the version before this one, which is still to be recorded.
+    pub(super) left: Option<AbortRecord>,
     pub(super) events: Vec<Tell>,
     pub(super) waiting: Vec<Wait>,
     is_frozen: bool,
@@ -104,6 +106,7 @@ pub(super) fn course(facts: &Facts<'_>, analyses: &Analyses<'_>) -> Course {
         outages: vec![],
         mark_is_dead: true,
         contest: Contest::default(),
+        left: None,
         events: vec![],
         waiting: vec![],
         is_frozen: facts.spec.paused,

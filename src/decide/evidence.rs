@@ -5,6 +5,7 @@ use super::{
     conditions::bounded,
     course::{Abort, Course},
     facts::Facts,
+    left,
     mark::ShedMark,
     memory::Memory,
     observed::ReplicaSet,
@@ -13,7 +14,7 @@ use super::{
     report::Stage,
     runs::{Analyses, Looked},
 };
-use crate::domain::{Weight, verdict::Verdict};
+use crate::domain::{PodHash, Weight, verdict::Verdict};
 
 /// How many promotions and how many intents a record keeps.
 const KEPT_PROMOTIONS: usize = 10;
@@ -74,7 +75,7 @@ pub(super) fn record(
     }
     let old = observed.record.clone().unwrap_or_default();
     let mut new = old.clone();
-    if let Some(abort) = abort_record(facts, course, analyses, &old) {
+    if let Some(abort) = abort_record(facts, course, analyses, &old).or_else(|| course.left.clone()) {
         new.abort = Some(abort);
     }
     if let Some(set) = stable_after(facts, course)
@@ -121,8 +122,9 @@ pub(super) fn intents(facts: &Facts<'_>, course: &Course, record: Option<&Record
     let is_current = course.stage == Stage::Aborted
         && facts.new.is_some_and(|new| new.hash == abort.bad.hash)
         && course.memory.aborted_at == Some(super::conditions::whole_second(abort.at));
+    let is_due = is_current || left::is_news(facts, course.memory.stable.as_ref(), abort);
     let name = format!("{}-{}", facts.observed.rollout.key.name, abort.bad.hash);
-    if !is_current || !abort.cause.may_reach_git() || record.self_heals.contains(&name) {
+    if !is_due || !abort.cause.may_reach_git() || record.self_heals.contains(&name) {
         return vec![];
     }
     vec![Tell::SelfHeal(Box::new(Intent { name, abort: abort.clone() }))]
@@ -150,7 +152,7 @@ fn abort_record(
     }
     let (cause, run) = match &course.abort {
         Some(abort) => (abort.cause, decided_by(abort, analyses)),
-        None => remembered_cause(facts, analyses, new),
+        None => remembered_cause(facts, analyses, &new.hash),
     };
     let finished = run.and_then(|looked| looked.step.finished.as_ref());
     let mark = facts.observed.virtual_service.as_ref().and_then(|service| service.mark.as_ref());
@@ -184,10 +186,10 @@ fn decided_by<'a>(abort: &Abort, analyses: &'a Analyses<'a>) -> Option<&'a Looke
 }
 
 /// Reads back from the status why the version was rejected.
-fn remembered_cause<'a>(
+pub(super) fn remembered_cause<'a>(
     facts: &Facts<'_>,
     analyses: &'a Analyses<'a>,
-    new: &ReplicaSet,
+    hash: &PodHash,
 ) -> (AbortCause, Option<&'a Looked<'a>>) {
     let said =
         facts.memory.condition("Progressing").map(|condition| condition.message.as_str()).unwrap_or_default();
@@ -198,7 +200,7 @@ fn remembered_cause<'a>(
         return (AbortCause::UserAbort, None);
     }
     let bad = |looked: &&Looked<'_>| {
-        looked.owned.hash.as_ref() == Some(&new.hash)
+        looked.owned.hash.as_ref() == Some(hash)
             && looked.step.status.phase.verdict().is_some_and(|verdict| verdict >= Verdict::Error)
     };
     let newest = analyses.all.iter().filter(bad).max_by_key(|looked| looked.step.status.completed_at);

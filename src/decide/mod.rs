@@ -12,6 +12,7 @@ mod evidence;
 mod exposure;
 mod facts;
 pub mod invariants;
+mod left;
 pub mod mark;
 pub mod memory;
 pub mod observed;
@@ -75,6 +76,8 @@ fn accepted(observed: &Observed, spec: &Spec, now: Timestamp) -> Plan {
     let analyses = runs::look(&facts);
     let mut course = course::course(&facts, &analyses);
     course.contest = contest::look(&facts, &course);
+    course.left = left::rejection(&facts, &analyses);
+    course.mark_is_dead &= course.left.is_none();
     conditions::complete(&facts, &mut course);
     let limits = traffic::limits(&facts, &course);
     let shed = shed(&facts, &course, &analyses, &limits);

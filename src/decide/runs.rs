@@ -6,6 +6,7 @@ use super::{
     analysis::{self, Finished, OutageMode, RunStep},
     course::Course,
     facts::Facts,
+    left,
     memory::{PauseReason, RunStatus},
     observed::{OwnedRun, Slot},
     plan::{About, Action, Event, EventKind, NewRun, Prepare, Retire, RunWrite, Tell, Wake},
@@ -93,7 +94,10 @@ fn one(
     let is_current =
         facts.new.is_some_and(|new| new.hash == mark.hash) && owned.hash.as_ref() == Some(&mark.hash);
     let speaks = mark.run == owned.run.uid && is_current && facts.live() == crate::domain::Weight::ZERO;
-    if !speaks || step.status.phase.is_done() || owned.run.status.phase.is_done() {
+    if !(speaks || left::is_marked(facts, owned, mark))
+        || step.status.phase.is_done()
+        || owned.run.status.phase.is_done()
+    {
         return step;
     }
     analysis::book_failed(&owned.run, &mark.verdict, facts.now).unwrap_or(step)
