@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{read, status::time};
@@ -33,6 +34,7 @@ pub struct SlimService {
     has_annotations: bool,
     http: Option<Vec<SlimRoute>>,
     last_writer: Option<String>,
+    last_written_at: Option<Timestamp>,
     is_last_written_by_us: bool,
     own_entry: Option<usize>,
 }
@@ -46,7 +48,7 @@ struct SlimRoute {
 /// Reads any JSON as a VirtualService.
 pub fn parse_virtual_service(object: &Value) -> SlimService {
     let http = read::at(object, &["spec", "http"]).and_then(Value::as_array);
-    let writers = last_writers(object);
+    let (last_written_at, writers) = last_writers(object);
     SlimService {
         key: Key::new(
             read::owned(object, &["metadata", "namespace"]),
@@ -60,6 +62,7 @@ pub fn parse_virtual_service(object: &Value) -> SlimService {
             .iter()
             .find(|manager| **manager != FIELD_MANAGER)
             .map(|&manager| manager.to_owned()),
+        last_written_at,
         is_last_written_by_us: writers.contains(&FIELD_MANAGER),
         own_entry: read::list(object, &["metadata", "managedFields"])
             .iter()
@@ -82,9 +85,9 @@ fn slim_route(route: &Value) -> SlimRoute {
     }
 }
 
-/// The managers of the newest writes to the routes: those of one second cannot be told apart. A list of routes has one
+/// When the routes were written last, and by which managers: those of one second cannot be told apart. A list of routes has one
 /// owner at a time, so a write to something else, for instance an annotation, is not among them.
-fn last_writers(object: &Value) -> Vec<&str> {
+fn last_writers(object: &Value) -> (Option<Timestamp>, Vec<&str>) {
     let writes = || {
         let all = read::list(object, &["metadata", "managedFields"]).iter();
         all.filter(|write| {
@@ -93,7 +96,8 @@ fn last_writers(object: &Value) -> Vec<&str> {
     };
     let at = |write: &Value| read::time(write, &["time"]);
     let newest = writes().filter_map(at).max();
-    writes().filter(|write| at(write) == newest).filter_map(|write| read::text(write, &["manager"])).collect()
+    let writers = writes().filter(|write| at(write) == newest);
+    (newest, writers.filter_map(|write| read::text(write, &["manager"])).collect())
 }
 
 impl SlimService {
@@ -109,6 +113,7 @@ impl SlimService {
             mark: mark.and_then(|text| parse_mark(text)),
             has_mark: mark.is_some(),
             last_writer: self.last_writer.clone(),
+            last_written_at: self.last_written_at,
             is_last_written_by_us: self.is_last_written_by_us,
             own_entry: self.own_entry,
         }

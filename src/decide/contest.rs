@@ -50,7 +50,8 @@ pub(super) fn look(facts: &Facts<'_>, course: &Course) -> Contest {
     // What the steps before this one gave is the rollout's own: the step up from there puts nothing back.
     let is_kept_down = is_contested && facts.live() < facts.spec.weight_before(course.cursor);
     let is_in_play = course.stage == Stage::Canary && (is_lowered || is_kept_down);
-    let tries = tries(facts, &recent);
+    let made: Vec<&Reassert> = recent.iter().copied().filter(|one| !is_unmade(facts, service, one)).collect();
+    let tries = tries(facts, &made);
     let is_spent = tries.len() >= TRIES;
     let is_below = facts.live() < facts.spec.weight_at(course.cursor);
     let is_held = is_in_play && is_spent && is_below;
@@ -88,6 +89,17 @@ fn tries(facts: &Facts<'_>, recorded: &[&Reassert]) -> Vec<Timestamp> {
     let own = facts.observed.exposure.put_back.iter().copied().filter(|at| is_recent(facts, *at));
     let own: Vec<Timestamp> = own.collect();
     if own.len() > recorded.len() { own } else { recorded.iter().map(|one| one.at).collect() }
+}
+
+/// Noted, but the process died before it was done: nobody has written since. Of two writes within a second it is taken for
+/// the same one, so a tool that writes more often than once a second gets one more try.
+fn is_unmade(facts: &Facts<'_>, service: &VirtualService, one: &Reassert) -> bool {
+    let is_same = one.found == facts.live() && one.virtual_service == service.key.name;
+    let is_known_made = |at: &Timestamp| super::conditions::whole_second(*at) >= one.at;
+    is_same
+        && !service.is_last_written_by_us
+        && service.last_written_at.is_some_and(|at| at <= one.at)
+        && !facts.observed.exposure.put_back.iter().any(is_known_made)
 }
 
 /// The canary has less than when the status was written, or than the raise gave that is not booked yet, and it was not us
@@ -130,6 +142,7 @@ pub(super) fn note(facts: &Facts<'_>, course: &Course, target: Weight, record: &
     if !course.contest.is_reassert || target <= live {
         return;
     }
+    record.reasserts.retain(|one| !(is_recent(facts, one.at) && is_unmade(facts, service, one)));
     record.reasserts.push(Reassert {
         at: super::conditions::whole_second(facts.now),
         virtual_service: service.key.name.clone(),

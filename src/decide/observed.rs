@@ -140,6 +140,8 @@ pub struct VirtualService {
     /// Who wrote last but serin, by managedFields, where nobody wrote later. In doubt (two in the same second) it is
     /// the other one.
     pub last_writer: Option<String>,
+    /// The second of the last write to the routes, by managedFields.
+    pub last_written_at: Option<Timestamp>,
     /// Whether serin wrote in the second of the last write.
     pub is_last_written_by_us: bool,
     /// The index of serin's own entry in managedFields, while it owns something.

@@ -229,7 +229,11 @@ fn contested(case: &Case, wrong: &mut Wrong) {
         ));
     }
     for change in raises.iter().chain(lowerings.iter().take(3)) {
-        let answered = answer(change).filter(|answer| answer.at.duration_since(change.at) <= ANSWERED);
+        // Who is back after a death waits for the data plane anew.
+        let away = case.nobody_there(change.at, change.at);
+        let again = if away.is_zero() { away } else { away + case.data_plane_delay };
+        let answered =
+            answer(change).filter(|answer| answer.at.duration_since(change.at) <= ANSWERED + again);
         if answered.is_none_or(|answer| answer.to != change.from) {
             wrong.add(format!(
                 "{} took the weight from {} to {} at {}, and it was not put back within {ANSWERED:#}",
