@@ -4,6 +4,7 @@ pub mod analysis;
 pub mod argo;
 pub mod hash;
 pub mod http;
+mod lately;
 pub mod merge;
 mod observed;
 mod read;

@@ -1,12 +1,13 @@
 //! A Rollout object, parsed: strict where serin acts on a field, deaf to what the reference ignores too. A field that
 //! serin does not support yet refuses the whole spec, by name.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
 use super::{
     hash,
+    lately::Lately,
     read::{self, Field},
     status,
 };
@@ -38,9 +39,7 @@ pub fn parse(mut object: Value) -> Parsed {
         read::owned(&object, &["metadata", "name"]),
     );
     let memory = status::parse(object.get("status").unwrap_or(&Value::Null));
-    let spec = spec(&object, memory.collision_count);
-    let digest = read::at(&object, &["spec", "template"])
-        .and_then(|template| hash::template_digest(template, &hash::Injected::none()).ok());
+    let (spec, digest) = read_spec(&object, memory.collision_count);
     let rollout = Rollout {
         uid: Uid(read::owned(&object, &["metadata", "uid"])),
         generation: read::int(&object, &["metadata", "generation"]).unwrap_or(0),
@@ -48,12 +47,31 @@ pub fn parse(mut object: Value) -> Parsed {
         is_deleted: read::at(&object, &["metadata", "deletionTimestamp"]).is_some(),
         annotations: read::texts(&object, &["metadata", "annotations"]),
         labels: read::texts(&object, &["metadata", "labels"]),
-        spec: spec.map(Arc::new),
+        spec,
         traffic: traffic(&object, &key),
         memory,
         key,
     };
     Parsed { rollout, object: Arc::new(object), digest }
+}
+
+/// A spec with the digest of its template.
+type Read = (Result<Arc<Spec>, SpecError>, Option<hash::Digest>);
+
+thread_local! {
+    /// By the spec and the number of collisions.
+    static SPECS: RefCell<Lately<(Option<Value>, Option<i32>), Read>> = const { RefCell::new(Lately::new()) };
+}
+
+fn read_spec(object: &Value, collisions: Option<i32>) -> Read {
+    let asked = object.get("spec");
+    let work = || {
+        let digest = read::at(object, &["spec", "template"])
+            .and_then(|template| hash::template_digest(template, &hash::Injected::none()).ok());
+        (spec(asked, collisions).map(Arc::new), digest)
+    };
+    let is_same = |(known, count): &(Option<Value>, _)| known.as_ref() == asked && *count == collisions;
+    SPECS.with_borrow_mut(|specs| specs.ask(is_same, || (asked.cloned(), collisions), work))
 }
 
 /// The routes that the Rollout steers, as far as they can be told.
@@ -82,11 +100,10 @@ fn virtual_service_key(name: &str, namespace: &str) -> Key {
     }
 }
 
-fn spec(object: &Value, collisions: Option<i32>) -> Result<Spec, SpecError> {
+fn spec(spec: Option<&Value>, collisions: Option<i32>) -> Result<Spec, SpecError> {
     let missing =
         |field: &str, message: &str| SpecError { field: field.to_owned(), message: message.to_owned() };
-    let spec =
-        object.get("spec").ok_or_else(|| missing("spec", "Required value: the Rollout has no spec"))?;
+    let spec = spec.ok_or_else(|| missing("spec", "Required value: the Rollout has no spec"))?;
     let spec = Field::root("spec", spec);
     spec.object()?;
     refuse(&spec, &["workloadRef", "restartAt", "rollbackWindow"])?;

@@ -1,8 +1,10 @@
 //! ReplicaSets and Services, slim. Any JSON can be read; what is not one of ours is `None`.
 
+use std::cell::RefCell;
+
 use serde_json::Value;
 
-use super::{hash, read};
+use super::{hash, lately::Lately, read};
 use crate::{
     decide::observed::{ReplicaSet, Service},
     domain::{PodHash, Uid},
@@ -32,9 +34,7 @@ pub struct OwnedSet {
 pub fn parse_replica_set(object: &Value) -> Option<OwnedSet> {
     let annotation = |key: &str| read::text(object, &["metadata", "annotations", key]);
     let hash = read::text(object, &["metadata", "labels", HASH_LABEL]).and_then(PodHash::new)?;
-    let injected = annotation(EPHEMERAL_METADATA).map_or_else(hash::Injected::none, hash::Injected::parse);
-    let digest = read::at(object, &["spec", "template"])
-        .and_then(|template| hash::template_digest(template, &injected).ok());
+    let digest = digest(read::at(object, &["spec", "template"]), annotation(EPHEMERAL_METADATA));
     let containers = ["initContainers", "containers"].into_iter();
     let images = containers
         .flat_map(|kind| read::list(object, &["spec", "template", "spec", kind]))
@@ -68,6 +68,23 @@ pub fn parse_replica_set(object: &Value) -> Option<OwnedSet> {
         owner: controller_of(object),
         digest,
     })
+}
+
+thread_local! {
+    /// Digests by the pod template and the annotation that says what was injected into it.
+    static DIGESTS: RefCell<Lately<(Value, Option<String>), Option<hash::Digest>>> =
+        const { RefCell::new(Lately::new()) };
+}
+
+fn digest(template: Option<&Value>, injected: Option<&str>) -> Option<hash::Digest> {
+    let template = template?;
+    let work = || {
+        let injected = injected.map_or_else(hash::Injected::none, hash::Injected::parse);
+        hash::template_digest(template, &injected).ok()
+    };
+    let is_same = |(known, with): &(Value, Option<String>)| known == template && with.as_deref() == injected;
+    let key = || (template.clone(), injected.map(ToOwned::to_owned));
+    DIGESTS.with_borrow_mut(|digests| digests.ask(is_same, key, work))
 }
 
 /// The uid of the object's controller.

@@ -90,7 +90,7 @@ fn accepted(observed: &Observed, spec: &Spec, now: Timestamp) -> Plan {
     wakes.extend(waits(&facts, &course));
 
     let work = workload::workload(&facts, &course, shed.weights.is_some());
-    plan.prepare.extend(revisions(&facts));
+    plan.prepare.extend(revisions(&facts, &work));
     plan.prepare.extend(work.prepare);
     wakes.extend(work.wakes);
     plan.prepare.extend(ended.iter().cloned().map(Prepare::TerminateRun));
@@ -146,8 +146,9 @@ fn is_worth_saying(facts: &Facts<'_>, course: &Course) -> bool {
         || course.memory.collision_count != facts.memory.collision_count
 }
 
-/// `spec.replicas` and revision numbers, where they are absent or behind.
-fn revisions(facts: &Facts<'_>) -> Vec<Prepare> {
+/// `spec.replicas` and revision numbers, where they are absent or behind. A version that grows in this pass gets its number
+/// in the next one: each of the two requests would make the other's version of it an old one.
+fn revisions(facts: &Facts<'_>, work: &workload::Workload) -> Vec<Prepare> {
     let mut prepare = vec![];
     if facts.spec.replicas_absent {
         prepare.push(Prepare::WriteReplicas);
@@ -157,7 +158,8 @@ fn revisions(facts: &Facts<'_>) -> Vec<Prepare> {
         facts.observed.replica_sets.iter().filter(|set| set.uid != new.uid).map(|set| set.revision).max();
     let revision =
         newest_other.map_or(new.revision.max(1), |other| new.revision.max(other.saturating_add(1)));
-    if revision != new.revision {
+    let grows = |action: &Prepare| matches!(action, Prepare::ScaleUp(up) if up.replica_set == new.name);
+    if revision != new.revision && !work.prepare.iter().any(grows) {
         prepare.push(Prepare::Annotate(plan::AnnotateReplicaSet {
             name: new.name.clone(),
             resource_version: new.resource_version.clone(),

@@ -231,10 +231,12 @@ pub enum DeadlineChange {
     Remove,
 }
 
-/// More replicas. Carries no resourceVersion: growing is always safe.
+/// More replicas, on the resourceVersion it was decided on: somebody may have scaled further since, and what was meant
+/// to grow would shrink.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScaleUp {
     pub replica_set: String,
+    pub resource_version: String,
     pub revision: i64,
     pub from: i32,
     pub to: i32,

@@ -7,7 +7,7 @@ use super::{
     plan::{Prepare, Switch},
     report::{Stage, Wait},
 };
-use crate::domain::Weight;
+use crate::domain::{PodHash, Weight};
 
 /// The switches that are safe now, and what the others wait for.
 pub(super) fn switches(facts: &Facts<'_>, course: &Course) -> (Vec<Prepare>, Vec<Wait>) {
@@ -47,6 +47,7 @@ fn switch(facts: &Facts<'_>, course: &Course, side: Side, set: &ReplicaSet) -> O
         (Some(_), _) if set.serving() == 0 => Some(pods_of(side)),
         (Some(_), _) if facts.is_idle(side) => None,
         (Some(_), Side::Stable) if can_carry_now(facts, set) => None,
+        (Some(from), Side::Canary) if takes_the_place_of(facts, course, from, set) => None,
         (Some(_), _) => Some(Wait::DataPlane),
     };
     Some(match wait {
@@ -83,6 +84,16 @@ pub(super) fn is_meant_to_have(facts: &Facts<'_>, course: &Course, weight: Weigh
 fn can_carry_now(facts: &Facts<'_>, set: &ReplicaSet) -> bool {
     let largest = facts.observed.exposure.largest(facts.now, facts.delay(), |seen| seen.stable);
     facts.exposure.stable > Weight::ZERO && set.serving() >= largest.replicas_needed(facts.spec.replicas)
+}
+
+/// Stable is gone, the canary's Service leads to nobody, and a person has decided that the new version, which is whole, shall
+/// take its place: who waits for that traffic to end waits for ever, and all of it fails meanwhile.
+fn takes_the_place_of(facts: &Facts<'_>, course: &Course, from: &PodHash, set: &ReplicaSet) -> bool {
+    let serves = |other: &ReplicaSet| other.hash == *from && other.serving() > 0;
+    facts.stable.is_none()
+        && course.memory.promote_full
+        && set.serving() >= facts.spec.replicas
+        && !facts.observed.replica_sets.iter().any(serves)
 }
 
 fn pods_of(side: Side) -> Wait {

@@ -216,6 +216,7 @@ fn shrink(facts: &Facts<'_>, set: &ReplicaSet, desired: i32, work: &mut Workload
 fn scale_up(facts: &Facts<'_>, set: &ReplicaSet, to: i32, clear_deadline: bool) -> Option<ScaleUp> {
     (set.replicas < to).then(|| ScaleUp {
         replica_set: set.name.clone(),
+        resource_version: set.resource_version.clone(),
         revision: set.revision,
         from: set.replicas,
         to,

@@ -446,7 +446,7 @@ impl Direct {
         if let Some(read) = holder(step, &response) {
             let live = answer(world, &read);
             if live.is_success() {
-                self.returned(world, &live.body);
+                self.returned(world, live.body);
             }
         }
         is_done(&response, &step.action)
@@ -459,7 +459,7 @@ impl Direct {
         action: &Action,
         request: &Request,
     ) -> Response {
-        let response = answer(world, request);
+        let mut response = answer(world, request);
         let refusal = !response.is_success();
         let attempt = Attempt {
             action: action.clone(),
@@ -471,16 +471,18 @@ impl Direct {
         self.process.last.retain(|last| last.action != attempt.action);
         self.process.last.push(attempt);
         if response.is_success() && response.body.get("kind") != Some(&json!("Status")) {
-            self.returned(world, &response.body);
+            // Nobody else reads it.
+            self.returned(world, std::mem::take(&mut response.body));
         }
         response
     }
 
     /// An object in an answer is known at once, whatever the watches have told.
-    fn returned(&mut self, world: &World, object: &Value) {
-        if !self.stores.overlay(object.clone()).is_empty() {
-            let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
-            self.shown.extend(version.and_then(|version| version.parse::<u64>().ok()));
+    fn returned(&mut self, world: &World, object: Value) {
+        let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+        let version = version.and_then(|version| version.parse::<u64>().ok());
+        if !self.stores.overlay(object).is_empty() {
+            self.shown.extend(version);
             self.call(world);
         }
     }
@@ -497,7 +499,7 @@ impl Direct {
         if !live.is_success() {
             return false;
         }
-        self.returned(world, &live.body);
+        self.returned(world, live.body.clone());
         let observed = self.stores.snapshot_with(&self.key, &live.body, self.process.clone(), self.settings);
         let Some(observed) = observed else { return false };
         let plan = decide::step(&observed, now);

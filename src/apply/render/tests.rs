@@ -79,6 +79,7 @@ pub(crate) fn lowering() -> Lowering {
 fn grow() -> ScaleUp {
     ScaleUp {
         replica_set: "cart-old".into(),
+        resource_version: "11".into(),
         revision: 1,
         from: 4,
         to: 10,
@@ -311,7 +312,7 @@ fn a_replica_set_starts_with_no_pods_and_keeps_the_template_as_written() {
 }
 
 #[test]
-fn growing_is_unconditional_and_shrinking_is_not() {
+fn sizes_carry_the_version_they_were_decided_on() {
     let down = ScaleDown {
         replica_set: "cart-abc".into(),
         resource_version: "12".into(),
@@ -331,6 +332,7 @@ fn growing_is_unconditional_and_shrinking_is_not() {
     let body = json!({
         "metadata": {
             "annotations": { "rollout.argoproj.io/desired-replicas": "10", "scale-down-deadline": null },
+            "resourceVersion": "11",
         },
         "spec": { "replicas": 10 },
     });

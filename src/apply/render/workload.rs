@@ -57,17 +57,20 @@ pub(super) fn retire(retire: &Retire, owner: &Owner, versions: &Versions) -> Ste
 
 pub(super) fn scale_up(namespace: &str, scale: &ScaleUp) -> Request {
     let annotations = scale_annotations(scale.desired, scale.clear_deadline);
-    let body = json!({ "metadata": { "annotations": annotations }, "spec": { "replicas": scale.to } });
-    patch(Kind::ReplicaSet, namespace, &scale.replica_set, Body::Merge(body))
+    sized(namespace, &scale.replica_set, &scale.resource_version, annotations, scale.to)
 }
 
 fn scale_down(namespace: &str, scale: &ScaleDown) -> Request {
     let annotations = scale_annotations(scale.desired, scale.clear_deadline);
+    sized(namespace, &scale.replica_set, &scale.resource_version, annotations, scale.to)
+}
+
+fn sized(namespace: &str, name: &str, version: &str, annotations: Value, to: i32) -> Request {
     let body = json!({
-        "metadata": { "annotations": annotations, "resourceVersion": scale.resource_version },
-        "spec": { "replicas": scale.to },
+        "metadata": { "annotations": annotations, "resourceVersion": version },
+        "spec": { "replicas": to },
     });
-    patch(Kind::ReplicaSet, namespace, &scale.replica_set, Body::Merge(body))
+    patch(Kind::ReplicaSet, namespace, name, Body::Merge(body))
 }
 
 fn scale_annotations(desired: i32, clear_deadline: bool) -> Value {

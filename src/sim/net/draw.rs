@@ -36,17 +36,22 @@ const PEOPLE: &[Motif] = &[
     Drawn::update,
     Drawn::back,
     Drawn::steps,
+    Drawn::steps,
+    Drawn::freeze,
     Drawn::freeze,
     Drawn::promote,
     Drawn::promote,
+    Drawn::promote_full,
     Drawn::promote_full,
     Drawn::abort,
     Drawn::abort_and_retry,
     Drawn::bad_then_good,
     Drawn::bad,
+    Drawn::bad,
     Drawn::hands_off,
 ];
 const FAULTS: &[Motif] = &[
+    Drawn::refuse,
     Drawn::refuse,
     Drawn::refuse,
     Drawn::refuse,
@@ -56,6 +61,7 @@ const FAULTS: &[Motif] = &[
     Drawn::overload,
     Drawn::crash,
     Drawn::crash,
+    Drawn::crash,
     Drawn::silence,
     Drawn::mood,
     Drawn::mood,
@@ -63,6 +69,7 @@ const FAULTS: &[Motif] = &[
     Drawn::mood,
     Drawn::mood,
     Drawn::mood,
+    Drawn::no_pods,
     Drawn::no_pods,
     Drawn::revert_deleted,
 ];
@@ -76,6 +83,9 @@ const STORM: &[Motif] = &[
     Drawn::delete,
     Drawn::select,
     Drawn::select,
+    Drawn::select,
+    Drawn::select,
+    Drawn::prune,
     Drawn::prune,
     Drawn::prune,
     Drawn::runs,
@@ -92,8 +102,10 @@ const STORM: &[Motif] = &[
     Drawn::clock,
     Drawn::crashing,
     Drawn::crashing,
+    Drawn::crashing,
     Drawn::odd_weights,
     Drawn::odd_weights,
+    Drawn::odd_objects,
     Drawn::odd_objects,
     Drawn::odd_objects,
 ];
@@ -134,6 +146,12 @@ impl Drawn {
     fn early(&mut self) -> i64 {
         let steps_ms = (self.last_ms - AFTER_STEPS_MS).max(1_000);
         self.dice.within(0, steps_ms)
+    }
+
+    /// While an update that nothing holds up is measured.
+    fn measured(&mut self) -> i64 {
+        let steps_ms = (self.last_ms - AFTER_STEPS_MS).max(4_000);
+        FIRST_WEIGHT_MS.max(self.setup.ready_ms) + self.dice.within(0, steps_ms)
     }
 
     /// A moment: anywhere, in the midst of a plan, or soon after something else.
@@ -207,8 +225,18 @@ impl Drawn {
         self.metrics(Mood::Bad);
     }
 
+    /// Something that is about analyses is in vain without one.
+    fn analysed(&mut self) {
+        if self.dice.one_in(2) {
+            self.setup.background = Some(0);
+        } else {
+            self.setup.background.get_or_insert(0);
+        }
+    }
+
     fn metrics(&mut self, mood: Mood) -> i64 {
-        let at_ms = self.early();
+        self.analysed();
+        let at_ms = self.measured() - self.dice.within(0, FIRST_WEIGHT_MS);
         self.push((at_ms, 0), Event::Metrics(mood));
         at_ms
     }
@@ -273,9 +301,15 @@ impl Drawn {
         }
     }
 
+    /// Pods of a version that there is, or of one that comes then.
     fn pods(&mut self, pods: Pods) {
-        let version = self.dice.within(1, i64::from(self.version));
+        let is_new = self.dice.one_in(2);
+        self.version += u32::from(is_new);
+        let version = if is_new { self.version.into() } else { self.dice.within(1, self.version.into()) };
         let at = self.once(Event::Pods(format!("v{version}"), pods));
+        if is_new {
+            self.after(at, 0, 5, Event::Image(format!("v{version}")));
+        }
         if self.dice.one_in(3) {
             self.after(at, 10, 60, Event::Pods(format!("v{version}"), Pods::Good));
         }
@@ -339,8 +373,9 @@ impl Drawn {
     }
 
     fn runs(&mut self) {
+        self.analysed();
         for event in [Event::DeleteRun, Event::TerminateRun] {
-            let moment = (self.early(), 0);
+            let moment = (self.measured(), 0);
             self.push(moment, event);
         }
     }
@@ -357,7 +392,7 @@ impl Drawn {
     }
 
     fn clock(&mut self) {
-        let by = self.dice.pick(&[-30, -5, 5, 15, 60], 15);
+        let by = self.dice.pick(&[-30, -5, -5, 5, 15, 60], 15);
         self.once(Event::Clock(by));
     }
 
@@ -386,6 +421,9 @@ const KINDS: [Resource; 6] = [
 
 /// What comes after the steps: switched Services, weights put back, pods taken away.
 const AFTER_STEPS_MS: i64 = 45_000;
+
+/// Before it a process that has just begun moves no weight: the data plane may lag behind what it has not seen.
+const FIRST_WEIGHT_MS: i64 = 8_000;
 
 /// About how long an undisturbed update takes.
 fn length_ms(setup: &Setup) -> i64 {

@@ -9,12 +9,12 @@ use std::{
     },
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     super::{
         fault::{Effect, Point},
-        store::{Resource, text},
+        store::{Resource, at, text},
     },
     script::{Event, Mood, Pods, plural},
     stage::Stage,
@@ -84,8 +84,19 @@ impl Stage {
 
     fn bad_pods(&mut self) {
         let Some((image, pods)) = &self.waits.pods else { return };
-        let runs = |pod: &Value| text(pod, "/spec/containers/0/image") == image;
-        let is_there = self.world.store().objects(Resource::Pods).any(|(_, pod)| runs(pod));
+        let is_bad = |pod: &Value| {
+            let container = |part: &str| at(pod, &format!("/status/containerStatuses/0/{part}"));
+            match pods {
+                Pods::Never => {
+                    container("state/running").is_some() && container("ready") == Some(&json!(false))
+                }
+                Pods::Crashing => container("restartCount").and_then(Value::as_i64) > Some(0),
+                Pods::Good => false,
+            }
+        };
+        let of_image = |pod: &Value| text(pod, "/spec/containers/0/image") == image;
+        let is_there =
+            self.world.store().objects(Resource::Pods).any(|(_, pod)| of_image(pod) && is_bad(pod));
         if is_there {
             let kind = format!("pods {pods}");
             self.waits.pods = None;

@@ -10,8 +10,10 @@ mod view;
 mod writes;
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     fmt,
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -147,6 +149,8 @@ pub struct Oracle {
     versions: BTreeMap<(Resource, At), Vec<Version>>,
     configs: Vec<Config>,
     pass: Pass,
+    /// The Rollout that was read last, as it was and as it reads.
+    newest: RefCell<Option<(Arc<Value>, Rc<Rollout>)>>,
     /// Versions that were promoted, by hash.
     promoted: BTreeSet<String>,
     /// When the present update, or its last retry, began.
@@ -201,6 +205,7 @@ impl Oracle {
             versions: BTreeMap::new(),
             configs: vec![],
             pass: Pass::default(),
+            newest: RefCell::new(None),
             promoted: BTreeSet::new(),
             began_at: 0,
             reverts: BTreeMap::new(),
@@ -259,6 +264,9 @@ impl Oracle {
     pub fn look(&mut self, world: &World) {
         self.now = world.now();
         let logged = self.new_requests(world);
+        if logged.is_empty() && self.upto == world.store().version() {
+            return self.excess();
+        }
         let mut changes = vec![];
         for kind in JUDGED {
             let new = world.store().changes_after(kind, self.upto).into_iter().flatten();
@@ -268,7 +276,7 @@ impl Oracle {
         self.upto = world.store().version();
         let is_news = !changes.is_empty();
         for (rv, kind, change) in changes {
-            let author = logged.iter().find(|logged| logged.rv == rv && is_write(logged));
+            let author = logged.iter().copied().find(|logged| logged.rv == rv && is_write(logged));
             let ours = author.is_some_and(|logged| logged.point.actor == "controller");
             let answered = author.is_some_and(|logged| (200..300).contains(&logged.status));
             let version = Version { rv, ours, answered, object: change.after.as_ref().map(Arc::clone) };
@@ -291,11 +299,11 @@ impl Oracle {
         self.excess();
     }
 
-    fn new_requests(&mut self, world: &World) -> Vec<Logged> {
+    fn new_requests<'a>(&mut self, world: &'a World) -> Vec<&'a Logged> {
         let all = world.forgotten() + u64::try_from(world.log().len()).unwrap_or(0);
         let new = usize::try_from(all.saturating_sub(self.read)).unwrap_or(0);
         self.read = all;
-        let mut logged: Vec<Logged> = world.log().rev().take(new).cloned().collect();
+        let mut logged: Vec<&Logged> = world.log().rev().take(new).collect();
         logged.reverse();
         logged
     }
@@ -352,7 +360,7 @@ impl Oracle {
     }
 
     /// The requests themselves: the first one of a pass that must shed, and refusals.
-    fn requests(&mut self, logged: &[Logged]) {
+    fn requests(&mut self, logged: &[&Logged]) {
         for one in logged.iter().filter(|one| one.point.actor == "controller" && one.method != Method::Get) {
             let is_route = one.path.contains("/virtualservices/");
             if self.pass.must_shed && !self.pass.wrote && !is_route {
@@ -373,10 +381,10 @@ impl Oracle {
 
     /// An answer shows the routes as they are, also where the request changed nothing: one that came before it and was lost
     /// had done it already.
-    fn shown(&mut self, logged: &[Logged]) -> bool {
+    fn shown(&mut self, logged: &[&Logged]) -> bool {
         let name = self.names.virtual_service.clone();
         let path = format!("/virtualservices/{name}");
-        let is_answer = |one: &&Logged| {
+        let is_answer = |one: &&&Logged| {
             one.point.actor == "controller" && one.path.ends_with(&path) && (200..300).contains(&one.status)
         };
         let Some(last) = logged.iter().rfind(is_answer).map(|one| one.rv) else { return false };
@@ -417,9 +425,15 @@ impl Oracle {
     }
 
     /// The Rollout as known, with what the plan has written so far.
-    fn rollout(&self) -> Option<Rollout> {
-        self.known_now(Resource::Rollouts, &self.key.namespace, &self.key.name)
-            .map(|object| Rollout::read(object))
+    fn rollout(&self) -> Option<Rc<Rollout>> {
+        let object = self.known_now(Resource::Rollouts, &self.key.namespace, &self.key.name)?;
+        let mut newest = self.newest.borrow_mut();
+        if let Some((_, read)) = newest.as_ref().filter(|(of, _)| Arc::ptr_eq(of, object)) {
+            return Some(Rc::clone(read));
+        }
+        let read = Rc::new(Rollout::read(object));
+        *newest = Some((Arc::clone(object), Rc::clone(&read)));
+        Some(read)
     }
 
     fn split(&self) -> Option<Split> {
@@ -454,11 +468,9 @@ impl Oracle {
             .unwrap_or(0)
     }
 
-    fn live_sets(&self) -> impl Iterator<Item = (&str, Set)> {
+    fn live_sets(&self) -> impl Iterator<Item = (&str, &Arc<Value>)> {
         let of_kind = self.versions.iter().filter(|((kind, _), _)| *kind == Resource::ReplicaSets);
-        of_kind.filter_map(|((_, at), versions)| {
-            Some((at.name.as_str(), Set::read(versions.last()?.object.as_ref()?)))
-        })
+        of_kind.filter_map(|((_, at), versions)| Some((at.name.as_str(), versions.last()?.object.as_ref()?)))
     }
 
     /// Each run as known, with the version that it was made with. One that was deleted unseen is still known.

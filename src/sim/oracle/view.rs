@@ -202,16 +202,10 @@ pub(super) struct Set {
     pub(super) available: i64,
     pub(super) is_going: bool,
     pub(super) owner: String,
-    /// The pod template without the hash.
-    pub(super) template: Value,
 }
 
 impl Set {
     pub(super) fn read(object: &Value) -> Self {
-        let mut template = at(object, "/spec/template").cloned().unwrap_or_default();
-        if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
-            labels.remove(HASH);
-        }
         Self {
             hash: text(object, &format!("/metadata/labels/{HASH}")).to_owned(),
             replicas: at(object, "/spec/replicas").and_then(Value::as_i64).unwrap_or(1),
@@ -219,9 +213,17 @@ impl Set {
             available: number(object, "/status/availableReplicas"),
             is_going: at(object, "/metadata/deletionTimestamp").is_some(),
             owner: owner(object).to_owned(),
-            template,
         }
     }
+}
+
+/// A ReplicaSet's pod template without the hash.
+pub(super) fn template(set: &Value) -> Value {
+    let mut template = at(set, "/spec/template").cloned().unwrap_or_default();
+    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+        labels.remove(HASH);
+    }
+    template
 }
 
 /// The uid of the controller among an object's owners.

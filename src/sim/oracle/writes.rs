@@ -165,7 +165,9 @@ impl Oracle {
         if is_stable && from.is_some() && have < needed(rollout.replicas, share) {
             self.broken(Law::I2, format!("{name} moved to {to} with {have} pods for {share} % of traffic"));
         }
-        if !is_stable && share > 0 && from.is_some() && to != rollout.stable {
+        // Where a Service leads to nobody, nobody can be hurt who is not already: a person may decide to serve them.
+        let leads = from.is_some_and(|from| !rollout.promote_full || self.known_available(from) > 0);
+        if !is_stable && share > 0 && leads && to != rollout.stable {
             self.broken(Law::I3, format!("{name} moved to {to} while {share} % may still go there"));
         }
         if is_stable && !self.promoted.contains(&to) {
@@ -204,17 +206,20 @@ impl Oracle {
     pub(super) fn sized(&mut self, write: &Write<'_>) {
         let name = write.at.name.clone();
         match (write.before.map(Set::read), write.after.map(Set::read)) {
-            (None, Some(new)) => self.made(&name, &new),
+            (None, Some(new)) => self.made(&name, &new, write.after),
             (Some(old), None) => self.deleted(&name, &old),
             (Some(old), Some(new)) if new.replicas < old.replicas => self.shrunk(&name, &old, &new, write),
             _ => {}
         }
     }
 
-    fn made(&mut self, name: &str, new: &Set) {
-        let twin = self.live_sets().find(|(other, set)| {
-            *other != name && set.owner == new.owner && set.template == new.template && !set.is_going
-        });
+    fn made(&mut self, name: &str, new: &Set, object: Option<&Value>) {
+        let template = object.map(view::template);
+        let is_twin = |object: &Value| {
+            let set = Set::read(object);
+            set.owner == new.owner && !set.is_going && Some(view::template(object)) == template
+        };
+        let twin = self.live_sets().find(|(other, object)| *other != name && is_twin(object));
         if let Some((other, _)) = twin {
             let detail = format!("{name} beside {other} for the same pod template");
             self.broken(Law::OneReplicaSet, detail);

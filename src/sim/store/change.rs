@@ -58,7 +58,7 @@ impl Store {
         }
         let by = By { patches: true, ..by };
         let object = self.update(target.resource, &key, by, |live| {
-            patched(kind, in_version(live, definition, target.version), patch, target)
+            patched(kind, live, in_version(live, definition, target.version), patch, target)
         })?;
         let status = 200;
         Ok(Response { status, body: self.shown(&object, target) })
@@ -144,20 +144,26 @@ impl Store {
     }
 }
 
-fn patched(kind: PatchKind, live: Value, patch: &Value, target: &Target) -> Result<Value, Refusal> {
+/// `object` is the live one in the client's version.
+fn patched(
+    kind: PatchKind,
+    live: &Value,
+    mut object: Value,
+    patch: &Value,
+    target: &Target,
+) -> Result<Value, Refusal> {
     if target.part == Part::Scale {
-        let mut scale = scale_of(&live);
+        let mut scale = scale_of(&object);
         change(kind, &mut scale, patch)?;
-        return with_scale(live, &scale);
+        return with_scale(object, &scale);
     }
-    let mut object = live;
     change(kind, &mut object, patch)?;
-    decoded(&object, target)?;
+    decoded(&object, live, target)?;
     Ok(object)
 }
 
 /// A patch may not make an object of another kind, or one that the kind's type cannot hold.
-fn decoded(object: &Value, target: &Target) -> Result<(), Refusal> {
+fn decoded(object: &Value, live: &Value, target: &Target) -> Result<(), Refusal> {
     let definition = target.resource.definition();
     let (version, kind) = (text(object, "/apiVersion"), text(object, "/kind"));
     if kind.is_empty() {
@@ -167,8 +173,7 @@ fn decoded(object: &Value, target: &Target) -> Result<(), Refusal> {
     if (version != expected || kind != definition.kind) && !definition.custom {
         return Err(invalid_patch(object, &other_type(definition, version, kind)));
     }
-    let mut shaped = object.clone();
-    if let Err(mismatch) = typed::shape(target.resource, &mut shaped, &mut vec![]) {
+    if let Err(mismatch) = typed::check(target.resource, object, live) {
         return Err(invalid_patch(object, &mismatch.to_string()));
     }
     if text(object, "/metadata/name").is_empty() {
@@ -262,9 +267,9 @@ fn check_typed(target: &Target, config: &Value) -> Result<(), Refusal> {
         ))
     };
     let (mut shaped, mut unknown) = (config.clone(), vec![]);
-    typed::shape(target.resource, &mut shaped, &mut unknown)
+    typed::shape(target.resource, &mut shaped, None, &mut unknown)
         .map_err(|mismatch| refused(&mismatch.to_string()))?;
-    structural::shape(target.resource, &mut shaped, &mut unknown);
+    structural::shape(target.resource, &mut shaped, None, &mut unknown);
     if let Some(field) = unknown.first() {
         return Err(refused(&format!(".{field}: field not declared in schema")));
     }

@@ -65,6 +65,33 @@ impl FieldSet {
         Value::Object(fields)
     }
 
+    /// Whether `fieldsV1`, as it is printed here, holds every path of the set.
+    pub(super) fn is_held_by(&self, fields: &Value) -> bool {
+        let Some(fields) = fields.as_object() else { return false };
+        (!self.member || is_printed_member(fields))
+            && self
+                .below
+                .iter()
+                .all(|(step, child)| fields.get(step).is_some_and(|inner| child.is_held_by(inner)))
+    }
+
+    /// Whether `fieldsV1`, as it is printed here, holds a path of the set.
+    pub(super) fn is_in(&self, fields: &Value) -> bool {
+        let Some(fields) = fields.as_object() else { return false };
+        (self.member && is_printed_member(fields))
+            || self.below.iter().any(|(step, child)| fields.get(step).is_some_and(|inner| child.is_in(inner)))
+    }
+
+    /// Whether `fieldsV1`, as it is printed here, holds a path of the set or one below.
+    pub(super) fn is_above(&self, fields: &Value) -> bool {
+        let Some(fields) = fields.as_object() else { return false };
+        self.member
+            || self
+                .below
+                .iter()
+                .any(|(step, child)| fields.get(step).is_some_and(|inner| child.is_above(inner)))
+    }
+
     /// True where no path is in the set.
     pub(super) fn is_empty(&self) -> bool {
         !self.member && self.below.values().all(Self::is_empty)
@@ -247,6 +274,11 @@ impl FieldSet {
             | Value::Object(_) => self.member = true,
         }
     }
+}
+
+/// A path is in the set itself where it says so, or where nothing is below it.
+fn is_printed_member(fields: &Map<String, Value>) -> bool {
+    fields.is_empty() || fields.contains_key(".")
 }
 
 /// True for lists whose entries are replaced whole.

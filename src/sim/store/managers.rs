@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     at,
-    fields::{FieldSet, difference, entry_step},
+    fields::{Difference, FieldSet, difference, entry_step},
     route::Part,
     schema::{Form, ListKind, is_atomic_map, list_kind},
 };
@@ -136,15 +136,27 @@ fn strip(set: &mut FieldSet, writer: &Writer<'_>) {
 
 /// Books an update of `live` (absent at creation) to `new` on the writer. The entries `new` came with are kept, so
 /// that a client can drop its own; a single empty entry clears the list; none at all means those of `live`.
-/// What is booked is the difference between `live` and `booked`; at creation `live` is what the type begins with.
+/// What is booked is the difference between `live` and `new`, or `new` with this metadata where `booked` has some; at
+/// creation `live` is what the type begins with.
 pub(super) fn track_update(
     live: &Value,
     is_update: bool,
-    booked: &Value,
+    booked: Option<Value>,
     new: &mut Value,
     writer: &Writer<'_>,
 ) {
-    let sent = new.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let metadata = booked.map(|booked| std::mem::replace(&mut new["metadata"], booked));
+    let mut found = difference(live, new, writer.form);
+    if let Some(metadata) = metadata {
+        new["metadata"] = metadata;
+    }
+    strip(&mut found.changed, writer);
+    strip(&mut found.removed, writer);
+    let sent = at(new, "/metadata/managedFields").and_then(Value::as_array);
+    let is_same = is_update && sent == at(live, "/metadata/managedFields").and_then(Value::as_array);
+    if is_same && is_settled(sent, &found, writer) {
+        return;
+    }
     let cleared = sent.is_some_and(|sent| matches!(sent.as_slice(), [one] if one == &json!({})));
     let mut entries = match sent {
         Some(sent) if !sent.is_empty() => read(new),
@@ -157,9 +169,6 @@ pub(super) fn track_update(
     if let Some(metadata) = new.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
-    let mut found = difference(live, booked, writer.form);
-    strip(&mut found.changed, writer);
-    strip(&mut found.removed, writer);
     if !found.is_empty() {
         for entry in &mut entries {
             entry.set.subtract_trees(&found.removed);
@@ -170,6 +179,28 @@ pub(super) fn track_update(
         own(&mut entries, writer, "Update", |set| set.unite(&found.changed));
     }
     write(new, entries);
+}
+
+/// Whether the entries stay as they are: the writer owns already what it writes, and nobody else owns any of it. So it is
+/// with most writes of a status, and reading and printing the entries is the larger part of such a write.
+fn is_settled(entries: Option<&Vec<Value>>, found: &Difference, writer: &Writer<'_>) -> bool {
+    let Some(entries) = entries else { return false };
+    let is_own = |entry: &Value| {
+        let text = |field: &str| entry.get(field).and_then(Value::as_str).unwrap_or_default();
+        text("manager") == writer.manager
+            && text("operation") == "Update"
+            && text("subresource") == subresource(writer.part)
+            && text("apiVersion") == writer.api_version
+    };
+    let stays = |entry: &Value| {
+        let fields = entry.get("fieldsV1").unwrap_or(&Value::Null);
+        let is_untouched = is_own(entry) || !found.changed.is_in(fields);
+        is_untouched && !found.removed.is_above(fields)
+    };
+    let holds = |entry: &&Value| found.changed.is_held_by(entry.get("fieldsV1").unwrap_or(&Value::Null));
+    let is_owned =
+        found.changed.is_empty() || entries.iter().filter(|entry| is_own(entry)).any(|own| holds(&own));
+    is_owned && entries.iter().all(stays)
 }
 
 fn own(entries: &mut Vec<Entry>, writer: &Writer<'_>, operation: &str, change: impl FnOnce(&mut FieldSet)) {
@@ -326,8 +357,7 @@ mod tests {
     }
 
     fn track(live: Option<&Value>, new: &mut Value, manager: &str) {
-        let booked = new.clone();
-        track_update(live.unwrap_or(&json!({})), live.is_some(), &booked, new, &writer(manager));
+        track_update(live.unwrap_or(&json!({})), live.is_some(), None, new, &writer(manager));
     }
 
     fn created() -> Value {

@@ -34,14 +34,17 @@ pub(super) enum Mismatch {
 pub(super) fn shape(
     resource: Resource,
     object: &mut Value,
+    live: Option<&Value>,
     unknown: &mut Vec<String>,
 ) -> Result<(), Mismatch> {
     let definition = resource.definition();
-    if definition.custom {
-        return metadata(object, unknown);
-    }
-    let Some(known) = find(definition.kind) else { return metadata(object, unknown) };
-    let mut walk = Walk { path: vec![], root: "", unknown };
+    let known = find(definition.kind).filter(|_| !definition.custom);
+    let Some(known) = known else {
+        let is_same = live.is_some_and(|live| live.get("metadata") == object.get("metadata"));
+        return if is_same { Ok(()) } else { metadata(object, unknown) };
+    };
+    let same = same(known, object, live);
+    let mut walk = Walk { path: vec![], root: "", same: &same, unknown };
     let identity: Vec<(&str, Option<Value>)> =
         ["apiVersion", "kind"].map(|it| (it, object.get(it).cloned())).into();
     let fields = std::mem::take(object);
@@ -56,11 +59,37 @@ pub(super) fn shape(
     Ok(())
 }
 
+/// Whether what was made of `live` can be held, as `shape` says it, without a change of it.
+pub(super) fn check(resource: Resource, object: &Value, live: &Value) -> Result<(), Mismatch> {
+    let definition = resource.definition();
+    let known = find(definition.kind).filter(|_| !definition.custom);
+    let Some((known, fields)) = known.zip(object.as_object()) else {
+        if live.get("metadata") == object.get("metadata") {
+            return Ok(());
+        }
+        let mut part = json!({"metadata": object.get("metadata")});
+        return metadata(&mut part, &mut vec![]);
+    };
+    let same = same(known, object, Some(live));
+    let changed = fields.iter().filter(|(name, _)| !same.contains(&name.as_str()));
+    let changed = changed.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut walk = Walk { path: vec![], root: "", same: &same, unknown: &mut vec![] };
+    walk.fields(known, changed).map(drop)
+}
+
+/// The fields that the live object has in the same way: they have their form already. Most writes change one of them.
+fn same(known: &'static Struct, object: &Value, live: Option<&Value>) -> Vec<&'static str> {
+    let Some(live) = live else { return vec![] };
+    let names = known.fields.iter().map(|field| field.name);
+    names.filter(|name| live.get(*name) == object.get(*name)).collect()
+}
+
 fn metadata(object: &mut Value, unknown: &mut Vec<String>) -> Result<(), Mismatch> {
     let Some(metadata) = object.get_mut("metadata").filter(|it| !it.is_null()) else { return Ok(()) };
     // Decoded by itself, so that its own fields are the first ones.
     let mut found = vec![];
-    let decoded = Walk { path: vec![], root: "", unknown: &mut found }.value("ObjectMeta", metadata);
+    let decoded =
+        Walk { path: vec![], root: "", same: &[], unknown: &mut found }.value("ObjectMeta", metadata);
     unknown.extend(found.iter().map(|path| format!("metadata.{path}")));
     decoded
 }
@@ -74,6 +103,8 @@ struct Walk<'a> {
     path: Vec<String>,
     /// The innermost struct; empty outside of any.
     root: &'static str,
+    /// Fields of the object itself that are left as they are.
+    same: &'a [&'static str],
     unknown: &'a mut Vec<String>,
 }
 
@@ -101,6 +132,10 @@ impl Walk<'_> {
         let outer = std::mem::replace(&mut self.root, known.name);
         let mut shaped = Map::new();
         for field in &known.fields {
+            if self.path.is_empty() && self.same.contains(&field.name) {
+                shaped.extend(sent.remove_entry(field.name));
+                continue;
+            }
             let mut value = sent.remove(field.name).unwrap_or(Value::Null);
             self.path.push(field.name.to_owned());
             self.value(field.kind, &mut value)?;

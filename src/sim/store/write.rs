@@ -74,7 +74,7 @@ impl Store {
         {
             fields.remove("status");
         }
-        shape(resource, &mut object, by)?;
+        shape(resource, &mut object, None, by)?;
         defaults::fill(resource, &mut object);
         if let Some(status) = defaults::initial_status(resource, &object, &self.stamp())
             && let Some(fields) = object.as_object_mut()
@@ -91,8 +91,7 @@ impl Store {
             return Err(already_exists(definition, &key.name, is_going));
         }
         self.stamp_new(resource, &mut object);
-        let sent = object.clone();
-        self.track(resource, None, &sent, &mut object, by);
+        self.track(resource, None, None, &mut object, by);
         defaults::admit(resource, &mut object);
         self.allocate(resource, &mut object);
         if by.dry_run {
@@ -124,10 +123,12 @@ impl Store {
             object["metadata"] = json!({});
         }
         check_identity(resource, key, &live, &object, by)?;
-        let sent = object.get("metadata").cloned().unwrap_or_default();
+        // Of a custom kind's status the metadata is booked on its writer although it is not taken.
+        let books_more = by.part == Part::Status && definition.custom;
+        let sent = object.get("metadata").filter(|_| books_more).cloned();
         restrict(resource, by.part, &live, &mut object);
         keep_server_fields(&live, &mut object);
-        shape(resource, &mut object, by)?;
+        shape(resource, &mut object, Some(&live), by)?;
         defaults::fill(resource, &mut object);
         keep_allocated(resource, &live, &mut object);
         validate::object(resource, &object, Some(&live))?;
@@ -135,15 +136,15 @@ impl Store {
             let next = at(&live, "/metadata/generation").and_then(Value::as_i64).unwrap_or(0) + 1;
             object["metadata"]["generation"] = json!(next);
         }
-        // Of a custom kind's status the metadata is booked on its writer although it is not taken.
-        let mut booked = object.clone();
-        if by.part == Part::Status && definition.custom {
+        let booked = sent.filter(|_| by.manager.is_some()).map(|sent| {
+            let mut booked = object.get("metadata").cloned().unwrap_or_default();
             for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
                 let value = sent.get(field).filter(|value| !is_nothing(value)).cloned();
-                replace(&mut booked["metadata"], field, value);
+                replace(&mut booked, field, value);
             }
-        }
-        self.track(resource, Some(&live), &booked, &mut object, by);
+            booked
+        });
+        self.track(resource, Some(&live), booked, &mut object, by);
         if object == *live {
             return Ok(live);
         }
@@ -261,7 +262,7 @@ impl Store {
         &self,
         resource: Resource,
         live: Option<&Value>,
-        booked: &Value,
+        booked: Option<Value>,
         object: &mut Value,
         by: By<'_>,
     ) {
@@ -279,7 +280,7 @@ impl Store {
         // What a type always has is owned by nobody until it says something.
         let mut zero = json!({});
         if live.is_none() {
-            let _ = typed::shape(resource, &mut zero, &mut vec![]);
+            let _ = typed::shape(resource, &mut zero, None, &mut vec![]);
         }
         track_update(live.unwrap_or(&zero), live.is_some(), booked, object, &writer);
     }
@@ -341,8 +342,8 @@ fn restrict(resource: Resource, part: Part, live: &Value, object: &mut Value) {
     let definition = resource.definition();
     match part {
         Part::Status if definition.custom => {
-            let (status, managed) =
-                (object.get("status").cloned(), at(object, "/metadata/managedFields").cloned());
+            let mut take = |pointer: &str| object.pointer_mut(pointer).map(Value::take);
+            let (status, managed) = (take("/status"), take("/metadata/managedFields"));
             *object = live.clone();
             replace(object, "status", status);
             if let Some(metadata) = object.get_mut("metadata") {
@@ -414,16 +415,16 @@ fn content_differs(resource: Resource, live: &Value, object: &Value) -> bool {
 }
 
 /// An object as the server's types or the schema of its kind hold it.
-fn shape(resource: Resource, object: &mut Value, by: By<'_>) -> Result<(), Refusal> {
+fn shape(resource: Resource, object: &mut Value, live: Option<&Value>, by: By<'_>) -> Result<(), Refusal> {
     let mut unknown = vec![];
     let definition = resource.definition();
     // The world's own writes, and what was applied, are not decoded a second time.
     if by.manager.is_some() {
-        structural::drop_nulls(resource, object);
+        structural::drop_nulls(resource, object, live);
     }
-    typed::shape(resource, object, &mut unknown)
+    typed::shape(resource, object, live, &mut unknown)
         .map_err(|mismatch| cannot_be_handled(definition, by.api_version, &mismatch.to_string()))?;
-    structural::shape(resource, object, &mut unknown);
+    structural::shape(resource, object, live, &mut unknown);
     if by.strict && !unknown.is_empty() {
         return Err(if by.patches {
             strict_patch(&unknown)

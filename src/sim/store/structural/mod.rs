@@ -183,9 +183,9 @@ impl Rule {
 
 /// Drops what the schema does not know and fills in its defaults; `unknown` gets the paths of what was dropped. Identity and
 /// metadata are not its business.
-pub(super) fn shape(resource: Resource, object: &mut Value, unknown: &mut Vec<String>) {
+pub(super) fn shape(resource: Resource, object: &mut Value, live: Option<&Value>, unknown: &mut Vec<String>) {
     let (Some(schema), Some(fields)) = (schema(resource), object.as_object_mut()) else { return };
-    let mut kept = Map::new();
+    let mut kept = without_same(fields, live);
     for name in ["apiVersion", "kind", "metadata"] {
         if let Some(value) = fields.remove(name) {
             kept.insert(name.to_owned(), value);
@@ -196,6 +196,14 @@ pub(super) fn shape(resource: Resource, object: &mut Value, unknown: &mut Vec<St
     if let Some(fields) = object.as_object_mut() {
         fields.extend(kept);
     }
+}
+
+/// Takes out the fields that the live object has in the same way: they have their form already.
+fn without_same(fields: &mut Map<String, Value>, live: Option<&Value>) -> Map<String, Value> {
+    let Some(live) = live.and_then(Value::as_object) else { return Map::new() };
+    let same = live.iter().filter(|(name, value)| fields.get(*name) == Some(value));
+    let same: Vec<&String> = same.map(|(name, _)| name).collect();
+    same.into_iter().filter_map(|name| fields.remove_entry(name)).collect()
 }
 
 fn prune(schema: &Schema, value: &mut Value, path: &str, unknown: &mut Vec<String>) {
@@ -228,9 +236,12 @@ fn prune(schema: &Schema, value: &mut Value, path: &str, unknown: &mut Vec<Strin
 }
 
 /// Drops null where the schema has no use for it, as the server does with every object that it decodes.
-pub(super) fn drop_nulls(resource: Resource, object: &mut Value) {
-    if let Some(schema) = schema(resource) {
-        without_nulls(schema, object);
+pub(super) fn drop_nulls(resource: Resource, object: &mut Value, live: Option<&Value>) {
+    let (Some(schema), Some(fields)) = (schema(resource), object.as_object_mut()) else { return };
+    let kept = without_same(fields, live);
+    without_nulls(schema, object);
+    if let Some(fields) = object.as_object_mut() {
+        fields.extend(kept);
     }
 }
 
@@ -350,7 +361,7 @@ mod tests {
     fn what_a_schema_does_not_know_is_pruned_and_defaults_are_filled_in() {
         let mut heal = json!({"metadata": {"name": "x"}, "extra": 1, "spec": {"more": 1, "evidence": {"run": "r", "x": 1}}});
         let mut unknown = vec![];
-        shape(Resource::SelfHeals, &mut heal, &mut unknown);
+        shape(Resource::SelfHeals, &mut heal, None, &mut unknown);
         assert_eq!(unknown, ["extra", "spec.evidence.x", "spec.more"]);
         assert_eq!(
             heal,
@@ -358,7 +369,7 @@ mod tests {
         );
         let rollout = json!({"metadata": {"name": "x"}, "extra": 1, "spec": {"more": {"a": [1]}}});
         let mut kept = rollout.clone();
-        shape(Resource::Rollouts, &mut kept, &mut vec![]);
+        shape(Resource::Rollouts, &mut kept, None, &mut vec![]);
         assert_eq!(kept, rollout);
     }
 }
