@@ -100,7 +100,9 @@ fn creation_is_refused_as_the_server_refuses_it() {
             ROLLOUTS,
             json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "spec": {}}),
             422,
-            "Rollout.argoproj.io \"\" is invalid: metadata.name: Required value: name or generateName is required",
+            "Rollout.argoproj.io \"\" is invalid: [metadata.name: Required value: name or generateName is required, \
+             <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; \
+             correct the existing errors to complete validation]",
         ),
         (
             ROLLOUTS,
