@@ -1,6 +1,6 @@
 //! The two servers, asked in the same way.
 
-use std::{path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use futures::TryStreamExt;
 use http_body_util::BodyExt;
@@ -11,7 +11,7 @@ use serin::{
     sim::{door::Door, world::World},
 };
 
-use crate::{Fallible, script::Step, server::Server, wait};
+use crate::{Fallible, script::Step, server::ApiServer, wait};
 
 /// One server.
 pub(crate) struct Side {
@@ -62,9 +62,10 @@ impl Sides {
     ///
     /// # Errors
     /// When the real one does not take a CustomResourceDefinition.
-    pub(crate) async fn new(server: &Server, root: &Path) -> Fallible<Self> {
-        let real = Side { name: "real", client: server.client.clone() };
-        real.define(root, &server.definitions).await?;
+    pub(crate) async fn new(server: &ApiServer, root: &Path, programs: &Path) -> Fallible<Self> {
+        let real = Side { name: "real", client: server.admin.clone() };
+        let istio = fs::read_to_string(programs.join("istio-crds.yaml"))?;
+        real.define(root, &istio).await?;
         real.warm_up().await?;
         let mut world = World::new(Clock::Wall.now());
         // As beside a kube-apiserver of which nobody else is a client.
@@ -178,8 +179,8 @@ impl Side {
     /// Applies CustomResourceDefinitions and waits until each kind is served.
     async fn define(&self, root: &Path, more: &str) -> Fallible {
         let mut texts = vec![more.to_owned()];
-        for entry in std::fs::read_dir(root.join("crds"))? {
-            texts.push(std::fs::read_to_string(entry?.path())?);
+        for entry in fs::read_dir(root.join("crds"))? {
+            texts.push(fs::read_to_string(entry?.path())?);
         }
         let all: Vec<Value> = texts
             .iter()

@@ -6,13 +6,17 @@
 //!     cargo test --test faults -- bench       how long a shed takes (see `e2e/bench/shed`)
 //!
 //! In each fault a canary has 20 % of the traffic when the API server turns bad, and then its metric does. Judged is when the request that
-//! takes the traffic away arrives, and what else is sent.
+//! takes the traffic away arrives, and what else is sent. Faults are played side by side, each in a namespace of its own with replicas
+//! and proxies of its own.
 #![recursion_limit = "512"]
 #![expect(clippy::print_stdout, reason = "the report is its output")]
 
+#[path = "../server/mod.rs"]
+mod api_server;
 #[path = "../bench/shed.rs"]
 mod bench;
 mod cases;
+mod judge;
 mod metrics;
 #[expect(dead_code, reason = "the lab uses the rest of it")]
 #[path = "../lab/process.rs"]
@@ -28,8 +32,10 @@ mod wait;
 
 use std::{path::Path, process::ExitCode};
 
+use metrics::Metrics;
 use serin::clock::instant;
-use stage::Stage;
+use server::Server;
+use stage::Ground;
 
 /// What the steps answer. The error is for a person to read.
 type Fallible<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -63,7 +69,6 @@ fn refused(error: &dyn std::error::Error) -> ExitCode {
 
 /// True when all is well.
 async fn run(words: &[String]) -> Fallible<bool> {
-    let started = instant();
     let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::Builder::new().prefix("serin-faults-").tempdir()?.keep();
@@ -74,34 +79,39 @@ async fn run(words: &[String]) -> Fallible<bool> {
         }
         return Ok(true);
     }
-    let mut stage = Stage::open(root, &folder).await?;
-    println!(
-        "faults: API server, proxies and two replicas are up after {:.1} s",
-        started.elapsed().as_secs_f64()
-    );
-    let mut rows = cases::play(&mut stage, &wanted).await?;
-    if wanted(rate::NAME) {
-        rows.push(rate::play(&mut stage).await?);
-    }
-    stage.alive()?;
-    print(&rows);
-    if words.is_empty() {
+    let played = play(root, &folder, &wanted);
+    let rows = if words.is_empty() {
         // That it works, not how fast.
         let small = folder.join("bench");
         std::fs::create_dir(&small)?;
-        bench::run(root, &small, 2, 5).await?.iter().for_each(|line| println!("{line}"));
-    }
+        let (rows, lines) = tokio::try_join!(played, bench::run(root, &small, 2, 5))?;
+        lines.iter().for_each(|line| println!("{line}"));
+        rows
+    } else {
+        played.await?
+    };
+    print(&rows);
     let failed = rows.iter().filter(|row| row.measured.is_err()).count();
     println!("faults: {} passed, {failed} failed", rows.len() - failed);
     let well = failed == 0 && !rows.is_empty();
     if well {
-        drop(stage);
         // What is left behind of a folder under the system's temporary files does no harm.
         drop(std::fs::remove_dir_all(&folder));
     } else {
         println!("faults: logs are kept in {}", folder.display());
     }
     Ok(well)
+}
+
+async fn play(root: &Path, folder: &Path, wanted: &impl Fn(&str) -> bool) -> Fallible<Vec<Row>> {
+    let started = instant();
+    let (server, metrics) = tokio::try_join!(Server::start(root, folder), Metrics::start())?;
+    let mut ground = Ground { folder: folder.to_owned(), server, metrics };
+    println!("faults: the API server is up after {:.1} s", started.elapsed().as_secs_f64());
+    let rows = cases::play(&ground, wanted).await;
+    ground.server.alive()?;
+    println!("faults: played in {:.1} s", started.elapsed().as_secs_f64());
+    Ok(rows)
 }
 
 fn print(rows: &[Row]) {

@@ -24,6 +24,8 @@ enum Mood {
     Good,
     /// Nothing, for the time being.
     Held,
+    /// One bad answer, then good ones.
+    BadOnce,
     Bad,
 }
 
@@ -65,7 +67,7 @@ impl Metrics {
         Ok(Self { address, told, _tasks: tasks })
     }
 
-    /// Waits until the next query about each of these has come. They are answered when [`Metrics::fail`] is called.
+    /// Waits until the next query about each of these has come. They are answered when one of the others here is called.
     ///
     /// # Errors
     /// After `limit`.
@@ -76,6 +78,12 @@ impl Metrics {
             .wait_for(|told| names.iter().all(|name| told.asked.get(name).is_some_and(|count| *count > 0)));
         Clock::Wall.timeout(limit, all).await.ok_or("a metric was not asked for")??;
         Ok(())
+    }
+
+    /// The next answer about each of these is bad, and all after it are good.
+    pub(crate) fn fail_once(&self, names: &[String]) {
+        self.told
+            .send_modify(|told| told.moods.extend(names.iter().map(|name| (name.clone(), Mood::BadOnce))));
     }
 
     /// From now on the canaries of these Rollouts fail.
@@ -110,7 +118,8 @@ async fn talk(mut stream: TcpStream, told: &watch::Sender<Told>) -> Fallible {
         buffer.drain(..head + length);
         let name = text.split('/').nth(1).unwrap_or_default();
         let mood = answer(told, name).await?;
-        let value = if mood == Mood::Bad { BAD } else { 0.0 };
+        let is_bad = matches!(mood, Mood::Bad | Mood::BadOnce);
+        let value = if is_bad { BAD } else { 0.0 };
         let now = Clock::Wall.now().as_second();
         let body = json!({ "status": "success", "data": { "resultType": "vector", "result": [{ "metric": {}, "value": [now, value.to_string()] }] } }).to_string();
         let answer = format!(
@@ -120,7 +129,7 @@ async fn talk(mut stream: TcpStream, told: &watch::Sender<Told>) -> Fallible {
         stream.write_all(answer.as_bytes()).await?;
         stream.flush().await?;
         let written = Clock::Wall.now();
-        if mood == Mood::Bad {
+        if is_bad {
             told.send_modify(|told| {
                 told.failed.entry(name.to_owned()).or_insert(written);
             });
@@ -141,7 +150,14 @@ fn request(bytes: &[u8]) -> Option<(usize, usize)> {
 async fn answer(told: &watch::Sender<Told>, name: &str) -> Fallible<Mood> {
     let mood = |told: &Told| told.moods.get(name).copied().unwrap_or(Mood::Good);
     told.send_modify(|told| *told.asked.entry(name.to_owned()).or_default() += 1);
-    let decided = told.subscribe().wait_for(|told| mood(told) != Mood::Held).await.map(|told| mood(&told));
-    told.send_modify(|told| *told.asked.entry(name.to_owned()).or_default() -= 1);
-    Ok(decided?)
+    told.subscribe().wait_for(|told| mood(told) != Mood::Held).await?;
+    let mut decided = Mood::Good;
+    told.send_modify(|told| {
+        *told.asked.entry(name.to_owned()).or_default() -= 1;
+        decided = mood(told);
+        if decided == Mood::BadOnce {
+            told.moods.insert(name.to_owned(), Mood::Good);
+        }
+    });
+    Ok(decided)
 }

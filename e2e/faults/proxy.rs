@@ -2,8 +2,8 @@
 //! silent) and requests (refused, slow, watches that end or go on without a word). Everything that is asked is written down.
 
 use std::{
-    convert::Infallible,
     future::pending,
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -107,7 +107,8 @@ impl Proxy {
         let layer = Requests { client, fault: fault.clone(), log: log.clone() };
         let router = Router::new().fallback(move |request: Request| {
             let layer = layer.clone();
-            async move { layer.answer(request).await }
+            // A server goes on with what it has begun, and so does this one when the other side has hung up.
+            async move { tokio::spawn(layer.answer(request)).await.unwrap_or_else(|_| broken("ended")) }
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { drop(axum::serve(behind, router).await) });
@@ -124,7 +125,7 @@ impl Proxy {
 }
 
 /// Accepts while connections are to be had, on one and the same port.
-async fn connections(front: TcpListener, target: std::net::SocketAddr, mut fault: watch::Receiver<Fault>) {
+async fn connections(front: TcpListener, target: SocketAddr, mut fault: watch::Receiver<Fault>) {
     let Ok(address) = front.local_addr() else { return };
     let mut listener = Some(front);
     let mut open = JoinSet::new();
@@ -133,7 +134,7 @@ async fn connections(front: TcpListener, target: std::net::SocketAddr, mut fault
             listener = None;
             open.shutdown().await;
         } else if listener.is_none() {
-            listener = TcpListener::bind(address).await.ok();
+            listener = again(address).await;
         }
         let accept = async {
             match &listener {
@@ -149,8 +150,19 @@ async fn connections(front: TcpListener, target: std::net::SocketAddr, mut fault
     }
 }
 
+/// Listens once more where it did. Somebody's own connection may have been given the port meanwhile, for a moment.
+async fn again(address: SocketAddr) -> Option<TcpListener> {
+    for _ in 0..200 {
+        if let Ok(listener) = TcpListener::bind(address).await {
+            return Some(listener);
+        }
+        Clock::Wall.sleep(Duration::from_millis(20)).await;
+    }
+    None
+}
+
 /// Carries bytes both ways, but none while nothing is to be heard. What was sent meanwhile arrives afterwards, as on a network.
-async fn connection(mut near: TcpStream, target: std::net::SocketAddr, mut fault: watch::Receiver<Fault>) {
+async fn connection(mut near: TcpStream, target: SocketAddr, mut fault: watch::Receiver<Fault>) {
     let talks = |fault: &Fault| *fault != Fault::Silent;
     if fault.wait_for(talks).await.is_err() {
         return;
@@ -179,7 +191,7 @@ struct Requests {
 }
 
 impl Requests {
-    async fn answer(self, request: Request) -> Result<Response, Infallible> {
+    async fn answer(self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         let number = self.note(Asked {
@@ -204,7 +216,7 @@ impl Requests {
             asked.status = response.status().as_u16();
         }
         drop(log);
-        Ok(if is_watch { bad_watch(response, self.fault) } else { response })
+        if is_watch { bad_watch(response, self.fault) } else { response }
     }
 
     fn note(&self, asked: Asked) -> usize {
@@ -223,13 +235,15 @@ impl Requests {
         let request = http::Request::from_parts(parts, kube::client::Body::from(body.to_vec()));
         match self.client.send(request).await {
             Ok(response) => response.map(Body::new),
-            Err(error) => {
-                let mut response = Response::new(Body::from(error.to_string()));
-                *response.status_mut() = StatusCode::BAD_GATEWAY;
-                response
-            }
+            Err(error) => broken(&error.to_string()),
         }
     }
+}
+
+fn broken(why: &str) -> Response {
+    let mut response = Response::new(Body::from(why.to_owned()));
+    *response.status_mut() = StatusCode::BAD_GATEWAY;
+    response
 }
 
 /// As the API server itself refuses.

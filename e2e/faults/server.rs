@@ -1,25 +1,26 @@
-//! etcd and kube-apiserver on free ports of loopback, with serin's definitions and Istio's, and an audit log of the sheds.
+//! An API server with serin's definitions and Istio's, and an audit log of the sheds.
 
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     time::Duration,
 };
 
 use kube::{
-    Api, Client, Config,
+    Api, Client,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
-    config::{KubeConfigOptions, Kubeconfig},
     core::GroupVersionKind,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::{Fallible, process::Process, wait};
+pub(crate) use crate::api_server::{client, free_ports};
+use crate::{
+    Fallible,
+    api_server::{ADMIN, ApiServer, Place, audit, programs},
+    wait,
+};
 
 const START: Duration = Duration::from_secs(90);
-pub(crate) const TOKEN: &str = "admintoken";
 
 /// When which VirtualService was patched, and nothing else.
 const AUDIT_POLICY: &str = r#"{
@@ -33,46 +34,22 @@ const AUDIT_POLICY: &str = r#"{
 /// The running server. Ends with this value.
 pub(crate) struct Server {
     folder: PathBuf,
-    address: String,
-    processes: Vec<Process>,
+    inner: ApiServer,
     /// As a member of system:masters.
     pub(crate) client: Client,
 }
 
 impl Server {
-    /// Starts both with their data in `folder`, and waits until every kind that serin watches is served.
+    /// Starts it with its data in `folder`, and waits until every kind that serin watches is served.
     ///
     /// # Errors
     /// With the end of the log of the program that did not come up.
     pub(crate) async fn start(root: &Path, folder: &Path) -> Fallible<Self> {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let programs = programs(root)?;
-        let [etcd_port, peer_port, api_port] = free_ports()?;
-        let (etcd, address) =
-            (format!("http://127.0.0.1:{etcd_port}"), format!("https://127.0.0.1:{api_port}"));
-        write_files(folder)?;
-        let mut processes = vec![
-            Process::start(folder, "etcd", &programs.join("etcd"), &etcd_flags(folder, &etcd, peer_port))?,
-            Process::start(
-                folder,
-                "kube-apiserver",
-                &programs.join("kube-apiserver"),
-                &api_flags(folder, &etcd, api_port),
-            )?,
-        ];
-        let mut alive = || processes.iter_mut().try_for_each(Process::alive);
-        let certificate = folder.join("certs/apiserver.crt");
-        wait::while_alive("the API server's certificate", START, &mut alive, async || {
-            Ok(fs::metadata(&certificate).map(drop)?)
-        })
-        .await?;
-        let client = client(&kubeconfig(folder, "admin", &address)?).await?;
-        wait::while_alive("the API server to be ready", START, &mut alive, async || {
-            client.request_text(http::Request::get("/readyz").body(vec![])?).await?;
-            Ok(())
-        })
-        .await?;
-        let server = Self { folder: folder.into(), address, processes, client };
+        let inner =
+            ApiServer::start(&programs, folder, Place::free()?, &audit(folder, AUDIT_POLICY)?).await?;
+        let client = inner.admin.clone();
+        let server = Self { folder: folder.into(), inner, client };
         server.define(root, &programs).await?;
         Ok(server)
     }
@@ -82,7 +59,7 @@ impl Server {
     /// # Errors
     /// With the end of its log.
     pub(crate) fn alive(&mut self) -> Fallible {
-        self.processes.iter_mut().try_for_each(Process::alive)
+        self.inner.alive()
     }
 
     /// A kubeconfig for a server at `address`, which may stand before this one; `None`: this one itself.
@@ -90,7 +67,7 @@ impl Server {
     /// # Errors
     /// When it cannot be written.
     pub(crate) fn kubeconfig(&self, name: &str, address: Option<&str>) -> Fallible<PathBuf> {
-        kubeconfig(&self.folder, name, address.unwrap_or(&self.address))
+        self.inner.kubeconfig(name, ADMIN, address)
     }
 
     /// Where the API server writes when it received which shed.
@@ -149,102 +126,4 @@ pub(crate) async fn apply(api: &Api<DynamicObject>, object: &Value) -> Fallible 
     let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let applied = api.patch(name, &PatchParams::apply("person").force(), &Patch::Apply(object)).await;
     applied.map(drop).map_err(|error| format!("{name}: {error}").into())
-}
-
-/// A client for whatever `kubeconfig` names.
-///
-/// # Errors
-/// When the file is not a kubeconfig.
-pub(crate) async fn client(kubeconfig: &Path) -> Fallible<Client> {
-    let options = KubeConfigOptions::default();
-    let config = Config::from_custom_kubeconfig(Kubeconfig::read_from(kubeconfig)?, &options).await?;
-    Ok(Client::try_from(config)?)
-}
-
-/// The folder with the control plane's programs, which are built where they are not cached.
-fn programs(root: &Path) -> Fallible<PathBuf> {
-    let output = Command::new(root.join("e2e/lab/control-plane")).stderr(Stdio::inherit()).output()?;
-    if !output.status.success() {
-        return Err("the control plane could not be built; see above".into());
-    }
-    let text = String::from_utf8(output.stdout)?;
-    Ok(PathBuf::from(text.lines().last().ok_or("e2e/lab/control-plane named no folder")?))
-}
-
-/// Ports that nobody listens on now.
-///
-/// # Errors
-/// When there are none.
-pub(crate) fn free_ports<const N: usize>() -> Fallible<[u16; N]> {
-    // All are held until all are known, so that no two are the same.
-    let held: Vec<TcpListener> =
-        (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    let mut ports = [0; N];
-    for (port, listener) in ports.iter_mut().zip(&held) {
-        *port = listener.local_addr()?.port();
-    }
-    Ok(ports)
-}
-
-fn write_files(folder: &Path) -> Fallible {
-    fs::write(folder.join("tokens.csv"), format!("{TOKEN},admin,admin,system:masters\n"))?;
-    fs::write(folder.join("audit-policy.json"), AUDIT_POLICY)?;
-    let key =
-        Command::new("openssl").args(["genrsa", "-out"]).arg(folder.join("sa.key")).arg("2048").output();
-    let key = key.map_err(|error| format!("openssl: {error}"))?;
-    if !key.status.success() {
-        return Err(format!("openssl genrsa: {}", String::from_utf8_lossy(&key.stderr)).into());
-    }
-    Ok(())
-}
-
-fn kubeconfig(folder: &Path, name: &str, address: &str) -> Fallible<PathBuf> {
-    let path = folder.join(format!("{name}.kubeconfig"));
-    let mut cluster = json!({ "server": address });
-    if address.starts_with("https:") {
-        cluster["certificate-authority"] = json!(folder.join("certs/apiserver.crt"));
-    }
-    let text = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "clusters": [{ "name": "c", "cluster": cluster }],
-        "users": [{ "name": "c", "user": { "token": TOKEN } }],
-        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "c" } }],
-    });
-    fs::write(&path, text.to_string())?;
-    Ok(path)
-}
-
-fn etcd_flags(folder: &Path, client: &str, peer: u16) -> Vec<String> {
-    let peer = format!("http://127.0.0.1:{peer}");
-    vec![
-        format!("--data-dir={}", folder.join("etcd").display()),
-        format!("--listen-client-urls={client}"),
-        format!("--advertise-client-urls={client}"),
-        format!("--listen-peer-urls={peer}"),
-        format!("--initial-advertise-peer-urls={peer}"),
-        format!("--initial-cluster=default={peer}"),
-        "--unsafe-no-fsync".into(),
-        "--log-level=error".into(),
-    ]
-}
-
-fn api_flags(folder: &Path, etcd: &str, port: u16) -> Vec<String> {
-    let key = folder.join("sa.key");
-    vec![
-        format!("--etcd-servers={etcd}"),
-        format!("--secure-port={port}"),
-        "--bind-address=127.0.0.1".into(),
-        "--advertise-address=127.0.0.1".into(),
-        format!("--cert-dir={}", folder.join("certs").display()),
-        "--service-cluster-ip-range=10.96.0.0/16".into(),
-        format!("--service-account-key-file={}", key.display()),
-        format!("--service-account-signing-key-file={}", key.display()),
-        "--service-account-issuer=https://kubernetes.default.svc".into(),
-        format!("--token-auth-file={}", folder.join("tokens.csv").display()),
-        "--authorization-mode=RBAC".into(),
-        "--disable-admission-plugins=ServiceAccount".into(),
-        format!("--audit-policy-file={}", folder.join("audit-policy.json").display()),
-        format!("--audit-log-path={}", folder.join("audit.log").display()),
-        "--audit-log-mode=blocking".into(),
-    ]
 }

@@ -1,4 +1,4 @@
-//! Rollouts to be unlucky with, all in one namespace, and what stands in for kubelet and ReplicaSet controller: every ReplicaSet is
+//! Rollouts to be unlucky with, in one namespace, and what stands in for kubelet and ReplicaSet controller: every ReplicaSet is
 //! ready a moment after it was scaled.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, time::Duration};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use kube::{
-    Client, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+    Api, Client, ResourceExt,
+    api::{DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 use serin::clock::Clock;
@@ -30,15 +30,24 @@ const AT_ONCE: usize = 20;
 #[derive(Clone)]
 pub(crate) struct Shop {
     client: Client,
+    namespace: String,
 }
 
 impl Shop {
-    /// Makes the namespace and what the rollouts share: the template of their analyses, which ask at `metrics`.
+    /// As [`Shop::open_in`], in [`NAMESPACE`].
     ///
     /// # Errors
     /// When the API server refuses.
     pub(crate) async fn open(client: Client, metrics: &str) -> Fallible<Self> {
-        for namespace in [NAMESPACE, "serin-system"] {
+        Self::open_in(NAMESPACE, client, metrics).await
+    }
+
+    /// Makes the namespace and what the rollouts share: the template of their analyses, which ask at `metrics`.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub(crate) async fn open_in(namespace: &str, client: Client, metrics: &str) -> Fallible<Self> {
+        for namespace in [namespace, "serin-system"] {
             let object =
                 json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
             apply(&api_of(&client, "", "v1", "Namespace"), &object).await?;
@@ -51,8 +60,8 @@ impl Shop {
             "apiVersion": ROLLOUTS, "kind": "AnalysisTemplate", "metadata": { "name": "errors" },
             "spec": { "args": [{ "name": "rollout" }], "metrics": [metric] },
         });
-        apply(&api_of(&client, NAMESPACE, ROLLOUTS, "AnalysisTemplate"), &template).await?;
-        Ok(Self { client })
+        apply(&api_of(&client, namespace, ROLLOUTS, "AnalysisTemplate"), &template).await?;
+        Ok(Self { client, namespace: namespace.to_owned() })
     }
 
     /// Version 1 of each of these, and waits until all are Healthy. After 20 % each waits for `pause` (empty: for a person), then
@@ -64,7 +73,7 @@ impl Shop {
         let all = stream::iter(names).map(|name| async move {
             for object in manifests(name, pause) {
                 let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default();
-                apply(&api_of(&self.client, NAMESPACE, text("apiVersion"), text("kind")), &object).await?;
+                apply(&self.api(text("apiVersion"), text("kind")), &object).await?;
             }
             Fallible::Ok(())
         });
@@ -86,7 +95,7 @@ impl Shop {
     /// # Errors
     /// When the API server refuses.
     pub(crate) async fn change(&self, names: &[String], version: &str) -> Fallible {
-        let api = api_of(&self.client, NAMESPACE, ROLLOUTS, "Rollout");
+        let api = self.api(ROLLOUTS, "Rollout");
         let image = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "main", "image": image(version) }] } } } });
         let all = stream::iter(names).map(|name| {
             let (api, image) = (api.clone(), image.clone());
@@ -100,7 +109,7 @@ impl Shop {
     /// # Errors
     /// When the API server refuses.
     pub(crate) async fn abort(&self, name: &str) -> Fallible {
-        let api = api_of(&self.client, NAMESPACE, ROLLOUTS, "Rollout");
+        let api = self.api(ROLLOUTS, "Rollout");
         let abort = json!({ "status": { "abort": true } });
         api.patch_status(name, &PatchParams::default(), &Patch::Merge(&abort)).await?;
         Ok(())
@@ -130,7 +139,7 @@ impl Shop {
     /// # Errors
     /// When it cannot be read.
     pub(crate) async fn weight(&self, name: &str) -> Fallible<i64> {
-        let live = api_of(&self.client, NAMESPACE, ISTIO, "VirtualService").get(name).await?;
+        let live = self.api(ISTIO, "VirtualService").get(name).await?;
         weight(&live.data).ok_or_else(|| format!("{name}: no weight").into())
     }
 
@@ -139,7 +148,7 @@ impl Shop {
     /// # Errors
     /// When the API server refuses.
     pub(crate) async fn weights_again(&self, names: &[String]) -> Fallible {
-        let api = api_of(&self.client, NAMESPACE, ISTIO, "VirtualService");
+        let api = self.api(ISTIO, "VirtualService");
         for name in names {
             let weight = |index: usize, weight: i64| json!({ "op": "add", "path": format!("/spec/http/0/route/{index}/weight"), "value": weight });
             let patch = serde_json::from_value(json!([weight(0, 80), weight(1, 20)]))?;
@@ -151,8 +160,12 @@ impl Shop {
         Ok(())
     }
 
+    fn api(&self, version: &str, kind: &str) -> Api<DynamicObject> {
+        api_of(&self.client, &self.namespace, version, kind)
+    }
+
     async fn status(&self, name: &str) -> Fallible<Value> {
-        let live = api_of(&self.client, NAMESPACE, ROLLOUTS, "Rollout").get(name).await?;
+        let live = self.api(ROLLOUTS, "Rollout").get(name).await?;
         Ok(live.data.get("status").cloned().unwrap_or_default())
     }
 
@@ -179,13 +192,13 @@ impl Shop {
     }
 
     async fn list(&self, version: &str, kind: &str) -> Fallible<BTreeMap<String, Value>> {
-        let all = api_of(&self.client, NAMESPACE, version, kind).list(&ListParams::default()).await?;
+        let all = self.api(version, kind).list(&ListParams::default()).await?;
         Ok(all.items.into_iter().map(|object| (object.name_any(), object.data)).collect())
     }
 
     /// Makes every ReplicaSet ready, for ever.
     pub(crate) async fn keep_ready(self) {
-        let api = api_of(&self.client, NAMESPACE, "apps/v1", "ReplicaSet");
+        let api = self.api("apps/v1", "ReplicaSet");
         loop {
             let sets = api.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
             let late = sets.into_iter().filter_map(|set| {

@@ -32,6 +32,9 @@ mod pod;
 mod process;
 mod report;
 mod roles;
+#[expect(dead_code, reason = "others look for free ports")]
+#[path = "../server/mod.rs"]
+mod server;
 mod settings;
 mod slack;
 mod stack;

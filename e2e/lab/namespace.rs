@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -71,17 +71,4 @@ fn works(way: &[&str]) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
-}
-
-/// Builds or finds the control plane's programs and answers with their folder.
-///
-/// # Errors
-/// When they cannot be built.
-pub(crate) fn programs(root: &Path) -> Fallible<PathBuf> {
-    let output = Command::new(root.join("e2e/lab/control-plane")).stderr(Stdio::inherit()).output()?;
-    if !output.status.success() {
-        return Err("the control plane could not be built; see above".into());
-    }
-    let text = String::from_utf8(output.stdout)?;
-    Ok(PathBuf::from(text.lines().last().ok_or("e2e/lab/control-plane named no folder")?))
 }

@@ -20,7 +20,7 @@ use crate::{
     Fallible,
     apply::{Applier, documents},
     audit::Right,
-    control_plane::{self, ControlPlane},
+    control_plane::ControlPlane,
     git,
     images::Images,
     journeys::create_definitions,
@@ -28,6 +28,7 @@ use crate::{
     mesh::{Mesh, istiod},
     metrics::Prometheus,
     node::Node,
+    server,
     settings::Settings,
     slack::Slack,
     wait,
@@ -244,7 +245,7 @@ impl Stack {
     /// # Errors
     /// As there.
     pub(crate) async fn client_of(&self, account: &str) -> Fallible<Client> {
-        control_plane::client(&self.account(account, &format!("as-{account}")).await?.kubeconfig).await
+        server::client(&self.account(account, &format!("as-{account}")).await?.kubeconfig).await
     }
 
     /// Fails when a part has ended.

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-/// How many seconds a watch is asked to last. A connection that hangs without being cut is found out when nothing was heard on it
+/// How many seconds a watch is usually asked to last. A connection that hangs without being cut is found out when nothing was heard on it
 /// for longer than this, so it bounds how old a store may be. Going on with a watch costs one request and no list.
 pub const WATCH_SECONDS: u32 = 20;
 

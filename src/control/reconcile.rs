@@ -284,7 +284,7 @@ impl Reconciler {
             entry.last.retain(|known| known.action != attempt.action);
             entry.last.push(attempt.clone());
         }
-        let is_set = |sent: &Attempt| sent.action == Action::Weights && (200..300).contains(&sent.status);
+        let is_set = |sent: &Attempt| sent.action == Action::Weights && sent.is_success();
         if let Some(weight) = plan.weight().filter(|_| executed.attempts.iter().any(is_set)) {
             // Not the time of the look: until the answer came the other side may have had its share.
             let now = self.sender.clock().now();
@@ -416,7 +416,7 @@ impl Observer for Acting<'_> {
 /// Whether the server took the new status of the run.
 fn is_stored(executed: &Executed, run: &str) -> bool {
     let stored = Action::RunStatus(run.to_owned());
-    executed.attempts.iter().any(|attempt| attempt.action == stored && attempt.status < 300)
+    executed.attempts.iter().any(|attempt| attempt.action == stored && attempt.is_success())
 }
 
 impl Acting<'_> {
@@ -425,5 +425,24 @@ impl Acting<'_> {
         let Target::Rollout(key) = &self.due.target else { return false };
         let seen = self.reconciler.observe(key, self.reconciler.process_memory(key));
         seen.is_some_and(|(observed, now)| decide::step(&observed, now).shed.weights.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_booking_that_nobody_answered_is_not_stored() {
+        let sent = |status| {
+            let (action, at) = (Action::RunStatus("run".into()), Timestamp::UNIX_EPOCH);
+            let attempt = Attempt { action, at, status, reason: String::new(), message: String::new() };
+            Executed { attempts: vec![attempt], ..Executed::default() }
+        };
+        assert!(is_stored(&sent(200), "run"));
+        assert!(!is_stored(&sent(200), "another"));
+        for status in [0, 409, 500] {
+            assert!(!is_stored(&sent(status), "run"), "{status}");
+        }
     }
 }

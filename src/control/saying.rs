@@ -123,7 +123,7 @@ const TROUBLES: [&str; 3] = ["InvalidSpec", "MetricsUnavailable", "TrafficContes
 
 /// Says which trouble came or went with the status that was just written.
 pub(super) fn troubles(key: &Key, plan: &Plan, executed: &Executed) {
-    let is_written = executed.attempts.iter().any(|one| one.action == Action::Status && one.status < 300);
+    let is_written = executed.attempts.iter().any(|one| one.action == Action::Status && one.is_success());
     let Some(write) = plan.memory.rollout.as_ref().filter(|_| is_written) else {
         return;
     };

@@ -342,6 +342,13 @@ pub struct Attempt {
     pub message: String,
 }
 
+impl Attempt {
+    /// The server did what was asked. Not where it gave no answer (0).
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
 /// Which action a request belonged to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{object::Slim, watch::Selection};
 use crate::{
     api::{
+        http::WATCH_SECONDS,
         record, rollout,
         run::{self, StoredRun},
         traffic::{self, SlimService},
@@ -15,6 +16,9 @@ use crate::{
 };
 
 const INSTANCE_LABEL: &str = "argo-rollouts.argoproj.io/controller-instance-id";
+/// How long a watch of what people act on is asked to last: an abort, or a weight that somebody raised by hand, must not stay unseen
+/// for as long as another change may. Long enough for the server to say before the end where it stands (it does 2 s before).
+const HANDS_SECONDS: u32 = 5;
 
 /// Which objects are watched.
 #[derive(Clone, Debug)]
@@ -92,11 +96,12 @@ impl Scope {
             namespace: self.namespace.clone(),
             labels: None,
             is_optional: false,
+            lasts: WATCH_SECONDS,
         }
     }
 
     pub(super) fn rollouts(&self) -> Selection {
-        self.argo("Rollout")
+        Selection { lasts: HANDS_SECONDS, ..self.argo("Rollout") }
     }
 
     pub(super) fn runs(&self) -> Selection {
@@ -123,7 +128,7 @@ impl Scope {
     /// Istio may come later.
     pub(super) fn virtual_services(&self) -> Selection {
         let selection = self.plain("networking.istio.io", &self.istio_version, "VirtualService");
-        Selection { is_optional: true, ..selection }
+        Selection { is_optional: true, lasts: HANDS_SECONDS, ..selection }
     }
 
     /// Somebody may have swapped the image only, with the definitions of serin.dev not installed.

@@ -14,7 +14,7 @@ use super::{
     object::{Slim, Watched},
     store::{Changed, State, Store},
 };
-use crate::{api::http::WATCH_SECONDS, clock::Clock, telemetry::logging::with_causes};
+use crate::{clock::Clock, telemetry::logging::with_causes};
 
 /// Objects in one page of a list: bounds what a start holds in memory at a time.
 const PAGE: u32 = 100;
@@ -33,6 +33,8 @@ pub(super) struct Selection {
     pub(super) labels: Option<String>,
     /// The program goes on without the kind where the server does not know it or does not let us read it.
     pub(super) is_optional: bool,
+    /// Seconds that one watch is asked to last. One that hangs is begun again when nothing was heard for 5 s longer.
+    pub(super) lasts: u32,
 }
 
 /// Watches without end. `on_change` is called after the store has changed; `state` follows the store's.
@@ -51,7 +53,7 @@ pub(super) async fn run<T: Slim>(
     let config = watcher::Config {
         label_selector: selection.labels.clone(),
         page_size: Some(PAGE),
-        timeout: Some(WATCH_SECONDS),
+        timeout: Some(selection.lasts),
         ..watcher::Config::default()
     };
     let mut stream = pin!(watcher::watcher(api, config));

@@ -59,7 +59,7 @@ impl Store {
             (Method::Post, Some(name)) if target.part == Part::Eviction => {
                 let options =
                     DeleteOptions::read(json_body(request).get("deleteOptions").unwrap_or(&Value::Null));
-                self.delete(target.resource, &key(target, name), &options)?;
+                self.evict(&key(target, name), &options)?;
                 status::evicted()
             }
             (Method::Post, None) => self.post(target, json_body(request), by)?,

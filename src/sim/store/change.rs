@@ -96,8 +96,11 @@ impl Store {
             .map_err(|conflicts| apply_conflict(&conflicts))?;
         // The owners are already booked.
         let by = By { manager: None, patches: true, ..by };
-        if live.is_some() {
-            let object = self.update(target.resource, key, by, |_| Ok(merged))?;
+        if let Some(live) = live {
+            let mut object = self.update(target.resource, key, by, |_| Ok(merged))?;
+            if object == live && stores_nothing(definition, config, &live) && !by.dry_run {
+                object = self.commit(target.resource, key.clone(), Some(Value::clone(&live)));
+            }
             return Ok(Response { status: 200, body: self.shown(&object, target) });
         }
         let owners = merged.pointer("/metadata/managedFields").cloned();
@@ -142,6 +145,12 @@ impl Store {
             }
         }
     }
+}
+
+/// Of a custom kind an applied empty list of finalizers is stored as one, which nobody is ever shown.
+fn stores_nothing(definition: &Definition, config: &Value, live: &Value) -> bool {
+    let finalizers = |object: &Value| object.pointer("/metadata/finalizers").cloned();
+    definition.custom && finalizers(config) == Some(json!([])) && finalizers(live).is_none()
 }
 
 /// `object` is the live one in the client's version.
@@ -273,7 +282,10 @@ fn check_typed(target: &Target, config: &Value) -> Result<(), Refusal> {
     if let Some(field) = unknown.first() {
         return Err(refused(&format!(".{field}: field not declared in schema")));
     }
-    match structural::check(target.resource, config, None).iter().find(|cause| cause.is_of_another_type()) {
+    match structural::check(target.resource, config, None, &[])
+        .iter()
+        .find(|cause| cause.is_of_another_type())
+    {
         Some(cause) => Err(refused(&format!(".{}: {}", cause.field, cause.message))),
         None => Ok(()),
     }

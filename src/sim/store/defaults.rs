@@ -200,12 +200,11 @@ fn deployment(object: &mut Value) {
 }
 
 fn service(object: &mut Value) {
-    for (field, value) in [
-        ("type", json!("ClusterIP")),
-        ("sessionAffinity", json!("None")),
-        ("internalTrafficPolicy", json!("Cluster")),
-    ] {
+    for (field, value) in [("type", json!("ClusterIP")), ("sessionAffinity", json!("None"))] {
         set(object, &["spec"], field, value);
+    }
+    if object.pointer("/spec/type").and_then(Value::as_str) != Some("ExternalName") {
+        set(object, &["spec"], "internalTrafficPolicy", json!("Cluster"));
     }
     if object.pointer("/spec/sessionAffinity").and_then(Value::as_str) == Some("ClientIP") {
         set(object, &["spec", "sessionAffinityConfig", "clientIP"], "timeoutSeconds", json!(10800));

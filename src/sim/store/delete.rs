@@ -20,6 +20,8 @@ pub struct DeleteOptions {
     pub uid: Option<String>,
     pub resource_version: Option<String>,
     pub dry_run: bool,
+    /// A request: watches are told that a pod ends before they are told that it is gone.
+    pub is_asked: bool,
 }
 
 impl DeleteOptions {
@@ -39,6 +41,7 @@ impl DeleteOptions {
             uid: owned("/preconditions/uid"),
             resource_version: owned("/preconditions/resourceVersion"),
             dry_run: body.get("dryRun").and_then(Value::as_array).is_some_and(|all| !all.is_empty()),
+            is_asked: true,
         }
     }
 }
@@ -87,17 +90,39 @@ impl Store {
             return Ok(Deleted { object: live, gone: !held && grace == 0 });
         }
         if !held && grace == 0 {
-            let mut last = Value::clone(&*self.commit(resource, key.clone(), None));
-            if resource == Resource::Pods && live.pointer("/metadata/deletionTimestamp").is_some() {
-                last["metadata"]["deletionGracePeriodSeconds"] = json!(0);
+            if resource == Resource::Pods && options.is_asked {
+                self.mark(resource, &live, &mut marked, 0);
+                self.commit(resource, key.clone(), Some(marked));
             }
-            return Ok(Deleted { object: Arc::new(last), gone: true });
+            return Ok(Deleted { object: self.commit(resource, key.clone(), None), gone: true });
         }
         self.mark(resource, &live, &mut marked, grace);
         if marked == *live {
             return Ok(Deleted { object: live, gone: false });
         }
         Ok(Deleted { object: self.commit(resource, key.clone(), Some(marked)), gone: false })
+    }
+
+    /// Deletes a pod that somebody wants to be rid of, with the reason in its status.
+    ///
+    /// # Errors
+    /// As [`Store::delete`].
+    pub(super) fn evict(&mut self, key: &Key, options: &DeleteOptions) -> Result<Deleted, Refusal> {
+        let condition = json!({
+            "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting", "lastProbeTime": null, "lastTransitionTime": self.stamp(),
+        });
+        if !options.dry_run {
+            self.update(Resource::Pods, key, By::actor_status(), |live| {
+                let mut pod = Value::clone(live);
+                match pod.pointer_mut("/status/conditions").and_then(Value::as_array_mut) {
+                    Some(all) => all.push(condition),
+                    None => pod["status"]["conditions"] = json!([condition]),
+                }
+                Ok(pod)
+            })?;
+        }
+        self.delete(Resource::Pods, key, options)
     }
 
     /// Adds the finalizer of the propagation; true where the object has any, or is a namespace.

@@ -152,6 +152,11 @@ pub(super) fn track_update(
     }
     strip(&mut found.changed, writer);
     strip(&mut found.removed, writer);
+    if writer.part == Part::Scale && at(new, "/spec/replicas") == Some(&json!(0)) {
+        // A Scale of 0 is one without replicas.
+        let changed = std::mem::take(&mut found.changed);
+        found.removed.unite(&changed);
+    }
     let sent = at(new, "/metadata/managedFields").and_then(Value::as_array);
     let is_same = is_update && sent == at(live, "/metadata/managedFields").and_then(Value::as_array);
     if is_same && is_settled(sent, &found, writer) {
@@ -168,6 +173,10 @@ pub(super) fn track_update(
     }
     if let Some(metadata) = new.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
+    }
+    if is_update && entries.is_empty() {
+        // Where nobody is booked any more nobody will be, until somebody applies.
+        return;
     }
     if !found.is_empty() {
         for entry in &mut entries {
@@ -291,9 +300,13 @@ pub(super) fn is_nothing(value: &Value) -> bool {
     }
 }
 
+/// The version that somebody speaks is no change either.
 fn same_but_for_owners(a: &Value, b: &Value) -> bool {
     let bare = |object: &Value| {
         let mut object = object.clone();
+        if let Some(fields) = object.as_object_mut() {
+            fields.remove("apiVersion");
+        }
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove("managedFields");
         }

@@ -59,14 +59,18 @@ fn watch_from(store: &mut Store, path: &str) -> Watch {
     }
 }
 
-fn told(store: &Store, watch: &Watch) -> Vec<(EventKind, String)> {
+fn events(store: &Store, watch: &Watch) -> Vec<(EventKind, Value)> {
     match store.events_since(watch, watch.from) {
-        Events::Some { events, .. } => events
-            .iter()
-            .map(|event| (event.kind, event.object["metadata"]["name"].as_str().unwrap().to_owned()))
-            .collect(),
+        Events::Some { events, .. } => {
+            events.iter().map(|event| (event.kind, Value::clone(&event.object))).collect()
+        }
         Events::Gone { oldest } => panic!("gone: {oldest}"),
     }
+}
+
+fn told(store: &Store, watch: &Watch) -> Vec<(EventKind, String)> {
+    let named = |object: Value| object["metadata"]["name"].as_str().unwrap().to_owned();
+    events(store, watch).into_iter().map(|(kind, object)| (kind, named(object))).collect()
 }
 
 #[test]
@@ -100,7 +104,9 @@ fn creation_is_refused_as_the_server_refuses_it() {
             ROLLOUTS,
             json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "spec": {}}),
             422,
-            "Rollout.argoproj.io \"\" is invalid: metadata.name: Required value: name or generateName is required",
+            "Rollout.argoproj.io \"\" is invalid: [metadata.name: Required value: name or generateName is required, \
+             <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; \
+             correct the existing errors to complete validation]",
         ),
         (
             ROLLOUTS,
@@ -382,4 +388,34 @@ fn deleting_a_collection_spares_what_is_not_selected() {
     let left = ok(send(&mut store, Method::Get, CONFIG, Body::Empty));
     assert_eq!(left["items"][0]["metadata"]["name"], "b");
     assert_eq!(left["items"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_pod_that_is_evicted_is_marked_then_ends_then_is_gone() {
+    let mut store = store();
+    let pod =
+        json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "main", "image": "shop:v1"}]}});
+    let made = ok(post(&mut store, PODS, pod));
+    let watch = watch_from(&mut store, &format!("{PODS}?watch=1&resourceVersion={}", version(&made)));
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}});
+    ok(post(&mut store, &format!("{PODS}/p/eviction"), eviction));
+    let told = events(&store, &watch);
+    let kinds: Vec<EventKind> = told.iter().map(|(kind, _)| *kind).collect();
+    assert_eq!(kinds, [EventKind::Modified, EventKind::Modified, EventKind::Deleted]);
+    assert_eq!(told[0].1["status"]["conditions"][0]["reason"], "EvictionByEvictionAPI");
+    assert!(told[0].1["metadata"]["deletionTimestamp"].is_null());
+    assert_eq!(told[1].1["metadata"]["deletionGracePeriodSeconds"], 0);
+}
+
+#[test]
+fn where_nobody_is_booked_any_more_updates_are_not_booked() {
+    let mut store = store();
+    ok(post(&mut store, ROLLOUTS, rollout("cart")));
+    let path = format!("{ROLLOUTS}/cart");
+    let managers = |object: &Value| object["metadata"]["managedFields"].as_array().map(Vec::len);
+    let cleared = json!([{"op": "replace", "path": "/metadata/managedFields", "value": [{}]}]);
+    let cleared = ok(send(&mut store, Method::Patch, &path, Body::JsonPatch(cleared)));
+    assert_eq!(managers(&cleared), None);
+    let changed = ok(send(&mut store, Method::Patch, &path, Body::Merge(json!({"spec": {"replicas": 7}}))));
+    assert_eq!((&changed["spec"]["replicas"], managers(&changed)), (&json!(7), None));
 }

@@ -43,7 +43,8 @@ pub(super) fn object(resource: Resource, object: &Value, live: Option<&Value>) -
         causes.extend(changed);
     }
     content::check(resource, object, live, &mut causes);
-    causes.extend(structural::check(resource, object, live));
+    let more = structural::check(resource, object, live, &causes);
+    causes.extend(more);
     if causes.is_empty() { Ok(()) } else { Err(invalid(definition, name, &causes)) }
 }
 

@@ -1,6 +1,6 @@
 //! Creating and updating: the one path by which an object gets a version.
 
-use std::sync::Arc;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use serde_json::{Value, json};
 
@@ -12,11 +12,15 @@ use super::{
     route::Part,
     schema::Form,
     status::{
-        Refusal, already_exists, cannot_be_handled, conflict, internal, namespace_terminating, no_name,
-        not_found, other_namespace, other_uid, strict, strict_patch, version_required, wrong_name,
+        Cause, Refusal, already_exists, cannot_be_handled, conflict, internal, invalid,
+        namespace_terminating, no_name, not_found, other_namespace, other_uid, strict, strict_patch,
+        version_required, wrong_name,
     },
     structural, text, typed, validate,
 };
+
+/// The first half of the addresses that Services are given.
+const SERVICE_RANGE: [u8; 2] = [10, 96];
 
 /// Who writes, and how.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +97,7 @@ impl Store {
         self.stamp_new(resource, &mut object);
         self.track(resource, None, None, &mut object, by);
         defaults::admit(resource, &mut object);
-        self.allocate(resource, &mut object);
+        self.allocate(resource, &mut object)?;
         if by.dry_run {
             return Ok(Arc::new(object));
         }
@@ -126,6 +130,7 @@ impl Store {
         // Of a custom kind's status the metadata is booked on its writer although it is not taken.
         let books_more = by.part == Part::Status && definition.custom;
         let sent = object.get("metadata").filter(|_| books_more).cloned();
+        let is_untyped = is_untyped(resource, &live, &object, by);
         restrict(resource, by.part, &live, &mut object);
         keep_server_fields(&live, &mut object);
         shape(resource, &mut object, Some(&live), by)?;
@@ -145,6 +150,9 @@ impl Store {
             booked
         });
         self.track(resource, Some(&live), booked, &mut object, by);
+        if is_untyped && let Some(metadata) = object.get_mut("metadata") {
+            replace(metadata, "managedFields", None);
+        }
         if object == *live {
             return Ok(live);
         }
@@ -241,21 +249,34 @@ impl Store {
     }
 
     /// What the server gives a Service of its own accord; nobody owns these fields.
-    fn allocate(&mut self, resource: Resource, object: &mut Value) {
+    ///
+    /// # Errors
+    /// For an address outside of the range.
+    fn allocate(&mut self, resource: Resource, object: &mut Value) -> Result<(), Refusal> {
         if resource != Resource::Services || text(object, "/spec/type") == "ExternalName" {
-            return;
+            return Ok(());
+        }
+        let wanted = text(object, "/spec/clusterIP");
+        if wanted.parse().is_ok_and(|address: Ipv4Addr| address.octets()[..2] != SERVICE_RANGE) {
+            let why = format!(
+                "failed to allocate IP {wanted}: the provided network does not match the current range"
+            );
+            let cause = Cause::invalid("spec.clusterIPs", &json!([wanted]).to_string(), &why);
+            return Err(invalid(resource.definition(), text(object, "/metadata/name"), &[cause]));
         }
         if text(object, "/spec/clusterIP").is_empty() {
             self.service_addresses += 1;
             let number = self.service_addresses;
-            let address = format!("10.96.{}.{}", number / 250 % 256, number % 250 + 1);
+            let [first, second] = SERVICE_RANGE;
+            let address = format!("{first}.{second}.{}.{}", number / 250 % 256, number % 250 + 1);
             object["spec"]["clusterIP"] = json!(address);
         }
         let address = object["spec"]["clusterIP"].clone();
-        let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
+        let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
         spec.insert("clusterIPs".into(), json!([address]));
         spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
         spec.entry("ipFamilyPolicy").or_insert_with(|| json!("SingleStack"));
+        Ok(())
     }
 
     fn track(
@@ -284,6 +305,15 @@ impl Store {
         }
         track_update(live.unwrap_or(&zero), live.is_some(), booked, object, &writer);
     }
+}
+
+/// Whether a status came along with a spec that its kind cannot hold. That spec is not taken; but the server, which books what was
+/// sent, gives up booking and forgets who owned what.
+fn is_untyped(resource: Resource, live: &Value, sent: &Value, by: By<'_>) -> bool {
+    let comes_along = by.part == Part::Status && resource.definition().custom && by.manager.is_some();
+    comes_along
+        && sent.get("spec") != live.get("spec")
+        && structural::check(resource, sent, None, &[]).iter().any(Cause::is_of_another_type)
 }
 
 /// True where deletion was asked for and nothing holds the object any more.

@@ -5,8 +5,14 @@ use serde_json::Value;
 use super::{Resource, Schema, schema};
 use crate::sim::store::status::Cause;
 
-/// What of an object its kind's schema refuses. What an update leaves as it was is not looked at again.
-pub(in crate::sim::store) fn check(resource: Resource, object: &Value, live: Option<&Value>) -> Vec<Cause> {
+/// What of an object its kind's schema refuses, next to what was found `before`. What an update leaves as it was is not looked at
+/// again.
+pub(in crate::sim::store) fn check(
+    resource: Resource,
+    object: &Value,
+    live: Option<&Value>,
+    before: &[Cause],
+) -> Vec<Cause> {
     let mut causes = vec![];
     let Some(schema) = schema(resource) else { return causes };
     for name in schema.required.iter().filter(|name| object.get(name.as_str()).is_none()) {
@@ -19,7 +25,7 @@ pub(in crate::sim::store) fn check(resource: Resource, object: &Value, live: Opt
         }
     }
     causes.extend(scale_cause(resource, object));
-    if !causes.iter().any(|cause| BLOCKING.contains(&cause.reason)) {
+    if !before.iter().chain(&causes).any(|cause| BLOCKING.contains(&cause.reason)) {
         rule_causes(schema, object, live, "", &mut causes);
     } else if schema.has_rules() {
         let why = "some validation rules were not checked because the object was invalid; correct the existing errors to \
