@@ -55,12 +55,13 @@ pub fn parse(mut object: Value) -> Parsed {
     Parsed { rollout, object: Arc::new(object), digest }
 }
 
-/// A spec with the digest of its template.
+/// A spec and the number of collisions.
+type Asked = (Option<Value>, Option<i32>);
+/// The spec parsed, and the digest of its template.
 type Read = (Result<Arc<Spec>, SpecError>, Option<hash::Digest>);
 
 thread_local! {
-    /// By the spec and the number of collisions.
-    static SPECS: RefCell<Lately<(Option<Value>, Option<i32>), Read>> = const { RefCell::new(Lately::new()) };
+    static SPECS: RefCell<Lately<Asked, Read>> = const { RefCell::new(Lately::new()) };
 }
 
 fn read_spec(object: &Value, collisions: Option<i32>) -> Read {
@@ -70,7 +71,7 @@ fn read_spec(object: &Value, collisions: Option<i32>) -> Read {
             .and_then(|template| hash::template_digest(template, &hash::Injected::none()).ok());
         (spec(asked, collisions).map(Arc::new), digest)
     };
-    let is_same = |(known, count): &(Option<Value>, _)| known.as_ref() == asked && *count == collisions;
+    let is_same = |(known, count): &Asked| known.as_ref() == asked && *count == collisions;
     SPECS.with_borrow_mut(|specs| specs.ask(is_same, || (asked.cloned(), collisions), work))
 }
 

@@ -70,10 +70,11 @@ pub fn parse_replica_set(object: &Value) -> Option<OwnedSet> {
     })
 }
 
+/// A pod template, and the annotation that says what was injected into it.
+type Asked = (Value, Option<String>);
+
 thread_local! {
-    /// Digests by the pod template and the annotation that says what was injected into it.
-    static DIGESTS: RefCell<Lately<(Value, Option<String>), Option<hash::Digest>>> =
-        const { RefCell::new(Lately::new()) };
+    static DIGESTS: RefCell<Lately<Asked, Option<hash::Digest>>> = const { RefCell::new(Lately::new()) };
 }
 
 fn digest(template: Option<&Value>, injected: Option<&str>) -> Option<hash::Digest> {
@@ -82,7 +83,7 @@ fn digest(template: Option<&Value>, injected: Option<&str>) -> Option<hash::Dige
         let injected = injected.map_or_else(hash::Injected::none, hash::Injected::parse);
         hash::template_digest(template, &injected).ok()
     };
-    let is_same = |(known, with): &(Value, Option<String>)| known == template && with.as_deref() == injected;
+    let is_same = |(known, with): &Asked| known == template && with.as_deref() == injected;
     let key = || (template.clone(), injected.map(ToOwned::to_owned));
     DIGESTS.with_borrow_mut(|digests| digests.ask(is_same, key, work))
 }

@@ -122,7 +122,7 @@ impl<O: Observer> Run<'_, O> {
         }
         let response = self.sender.send(&step.request, self.limit).await;
         self.note(&step.action, &response);
-        if let Some(read) = holder(step, &response) {
+        if let Some(read) = second_look(step, &response) {
             self.look(&read).await;
         }
         drop(place);
@@ -208,13 +208,19 @@ impl<O: Observer> Run<'_, O> {
     }
 }
 
-/// A ReplicaSet whose name is taken: the read of whoever has it. It is our own that the watch has not shown yet, or
-/// somebody else's, whom the watch may never show.
-pub fn holder(step: &Step, response: &Response) -> Option<Request> {
-    let Action::CreateReplicaSet(name) = &step.action else { return None };
-    let is_taken = response.status == 409 && response.reason() == "AlreadyExists";
-    let path = format!("{}/{name}", step.request.path);
-    is_taken.then_some(Request { method: Method::Get, path, query: vec![], body: Body::Empty })
+/// The read of what has to be known before the next pass, where an answer leaves it open.
+///
+/// A ReplicaSet whose name is taken: it is our own that the watch has not shown yet, or somebody else's, whom the watch may
+/// never show. Weights that nobody answered, or that are not as they were looked at: an earlier answer may have been
+/// lost, and while the watch is silent too, traffic that we sent ourselves would count as none.
+pub fn second_look(step: &Step, response: &Response) -> Option<Request> {
+    let get = |path: String| Request { method: Method::Get, path, query: vec![], body: Body::Empty };
+    if let Action::CreateReplicaSet(name) = &step.action {
+        let is_taken = response.status == 409 && response.reason() == "AlreadyExists";
+        return is_taken.then(|| get(format!("{}/{name}", step.request.path)));
+    }
+    let is_open = response.status == 0 || response.status == 409 || response.status >= 500;
+    (step.action == Action::Weights && is_open).then(|| get(step.request.path.clone()))
 }
 
 /// What is not sent after a step has failed.

@@ -25,6 +25,9 @@ const TRIES: usize = 3;
 /// the most; a person tries again within one.
 const WINDOW: Duration = Duration::from_secs(301);
 
+/// From the record of what is put back to the answer to it: two requests, of five seconds at the most each.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+
 /// What other hands did, and what is done about it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Contest {
@@ -83,12 +86,23 @@ fn is_recent(facts: &Facts<'_>, at: Timestamp) -> bool {
     at <= facts.now && facts.now < facts.after(at, WINDOW)
 }
 
-/// When weights were put back within the window: by the record, which outlives the process, or by the process, which
-/// knows it also where no record can be written.
+/// When weights were put back within the window, oldest first: by the record, which outlives the process, and by the
+/// process, which knows it also where no record could be written. Neither need have all: a record may be refused, and
+/// the answer to what was put back be lost.
 fn tries(facts: &Facts<'_>, recorded: &[&Reassert]) -> Vec<Timestamp> {
     let own = facts.observed.exposure.put_back.iter().copied().filter(|at| is_recent(facts, *at));
-    let own: Vec<Timestamp> = own.collect();
-    if own.len() > recorded.len() { own } else { recorded.iter().map(|one| one.at).collect() }
+    let mut own: Vec<Timestamp> = own.collect();
+    let mut tries = vec![];
+    for one in recorded {
+        let is_same = |own: &Timestamp| one.at <= *own && *own < facts.after(one.at, ANSWERED_WITHIN);
+        if let Some(known) = own.iter().position(is_same) {
+            own.remove(known);
+        }
+        tries.push(one.at);
+    }
+    tries.extend(own);
+    tries.sort();
+    tries
 }
 
 /// Noted, but the process died before it was done: nobody has written since. Of two writes within a second it is taken for

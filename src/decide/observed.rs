@@ -179,10 +179,10 @@ pub enum Side {
 impl Route {
     /// The share of this route's traffic that `side` gets, rounded up.
     pub fn share(&self, side: Side) -> Weight {
-        let weight = |destination: &Destination| destination.weight.unwrap_or(0).max(0);
-        let part: i64 =
-            self.destinations.iter().filter(|d| d.side == side).map(weight).fold(0, i64::saturating_add);
-        let whole: i64 = self.destinations.iter().map(weight).fold(0, i64::saturating_add);
+        // No number of 64-bit weights overflows 128: at a limit each side would seem to have everything.
+        let weight = |destination: &Destination| i128::from(destination.weight.unwrap_or(0).max(0));
+        let part: i128 = self.destinations.iter().filter(|d| d.side == side).map(weight).sum();
+        let whole: i128 = self.destinations.iter().map(weight).sum();
         Weight::share(part, whole)
     }
 }

@@ -92,6 +92,7 @@ fn takes_the_place_of(facts: &Facts<'_>, course: &Course, from: &PodHash, set: &
     let serves = |other: &ReplicaSet| other.hash == *from && other.serving() > 0;
     facts.stable.is_none()
         && course.memory.promote_full
+        && !course.is_frozen()
         && set.serving() >= facts.spec.replicas
         && !facts.observed.replica_sets.iter().any(serves)
 }

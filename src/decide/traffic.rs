@@ -100,8 +100,10 @@ fn canary_target(facts: &Facts<'_>, course: &Course, ceiling: Weight) -> (Weight
         && new.serving() >= facts.spec.replicas
         && facts.exposure.leads_to(Side::Canary) == Some(&new.hash)
     {
-        // Somebody deleted the stable version, and somebody has decided that this one shall take its place.
-        return (Weight::FULL, vec![Wait::Weight]);
+        // Somebody deleted the stable version, and somebody has decided that this one shall take its place. It gets all or
+        // nothing: what the other side kept would have no pods.
+        let may = ceiling == Weight::FULL && !course.is_frozen();
+        return if may { (Weight::FULL, vec![Wait::Weight]) } else { (facts.live(), course.held_by()) };
     }
     let (Some(new), Some(stable)) = (facts.new, facts.stable) else {
         return (facts.live(), vec![Wait::CanaryPods]);
@@ -118,7 +120,11 @@ fn canary_target(facts: &Facts<'_>, course: &Course, ceiling: Weight) -> (Weight
             && !super::services::is_meant_to_have(facts, course, facts.live())
         {
             // It leads to every version, and can be narrowed to the new one only without this traffic.
-            return (Weight::ZERO, vec![Wait::Weight]);
+            return if stable.serving() >= facts.spec.replicas {
+                (Weight::ZERO, vec![Wait::Weight])
+            } else {
+                (facts.live(), vec![Wait::StablePods])
+            };
         }
         return (facts.live().min(ceiling), vec![Wait::CanaryPods]);
     }
@@ -143,7 +149,9 @@ fn canary_target(facts: &Facts<'_>, course: &Course, ceiling: Weight) -> (Weight
         waiting.push(Wait::Contest);
     }
     waiting.extend(course.contest.wait());
-    if stable.serving() < wanted.complement().replicas_at_least(facts.spec.replicas) {
+    // What the canary does not get goes there, whoever has moved that Service.
+    let is_astray = facts.exposure.leads_to(Side::Stable).is_some_and(|hash| *hash != stable.hash);
+    if is_astray || stable.serving() < wanted.complement().replicas_at_least(facts.spec.replicas) {
         waiting.push(Wait::StablePods);
     }
     if waiting.is_empty() { (wanted, vec![Wait::Weight]) } else { (facts.live(), waiting) }

@@ -17,8 +17,8 @@ impl Weight {
 
     /// The share that `part` is of `whole`, rounded up, so that a sliver of traffic is never read as none.
     /// Negative numbers count as 0; a `whole` of 0 or less carries nothing.
-    pub fn share(part: i64, whole: i64) -> Self {
-        let (part, whole) = (i128::from(part.max(0)), i128::from(whole));
+    pub fn share(part: impl Into<i128>, whole: impl Into<i128>) -> Self {
+        let (part, whole) = (part.into().max(0), whole.into());
         if whole <= 0 {
             return Self::ZERO;
         }

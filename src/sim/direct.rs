@@ -23,9 +23,9 @@ use crate::{
         workload::HASH_LABEL,
     },
     apply::{
-        Stops, holder, is_done,
+        Stops, is_done,
         render::{Stage, Step, Versions, render, shed, without_mark},
-        stops,
+        second_look, stops,
     },
     control::queue,
     decide::{
@@ -443,7 +443,7 @@ impl Direct {
     /// Sends one request and keeps what came of it. True when what it asks for is so now.
     fn send(&mut self, world: &mut World, now: Timestamp, step: &Step) -> bool {
         let response = self.exchange(world, now, &step.action, &step.request);
-        if let Some(read) = holder(step, &response) {
+        if let Some(read) = second_look(step, &response) {
             let live = answer(world, &read);
             if live.is_success() {
                 self.returned(world, live.body);

@@ -21,7 +21,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use self::view::{Rollout, Run, Set, Split};
+use self::view::{Rollout, Run, Set, Split, Step};
 use super::{
     store::{Key as At, Resource},
     world::{Logged, World},
@@ -96,9 +96,7 @@ impl fmt::Display for Violation {
 #[derive(Clone, Debug)]
 struct Version {
     rv: u64,
-    /// Written by the controller.
-    ours: bool,
-    /// The controller saw the answer to its write.
+    /// The controller was shown it in an answer.
     answered: bool,
     object: Option<Arc<Value>>,
 }
@@ -108,7 +106,8 @@ struct Version {
 struct Config {
     at: Timestamp,
     rv: u64,
-    ours: bool,
+    /// The controller wrote it, or was shown it in an answer.
+    is_known: bool,
     kind: Resource,
     split: Split,
     canary: Option<String>,
@@ -165,6 +164,8 @@ pub struct Oracle {
     reasserts: Vec<Timestamp>,
     /// Steps of the present update that a person skipped.
     skipped: BTreeSet<usize>,
+    /// The steps that the status is about. Others begin the update anew, also after an abort.
+    steps: Vec<Step>,
     /// Nothing in the schedule keeps measurements from being made in time.
     pub is_punctual: bool,
     pub violations: Vec<Violation>,
@@ -215,6 +216,7 @@ impl Oracle {
             lowered_from: None,
             reasserts: vec![],
             skipped: BTreeSet::new(),
+            steps: vec![],
             is_punctual: false,
             violations: vec![],
         }
@@ -233,7 +235,8 @@ impl Oracle {
         self.pass = Pass { seen: seen.clone(), began: self.upto, clock, ..Pass::default() };
         self.above = self.is_above();
         let aborted = self.rollout().is_some_and(|rollout| {
-            rollout.abort && !rollout.is_promoted() && !rollout.stable.is_empty() && !rollout.promote_full
+            let is_update = !rollout.is_promoted() && !rollout.stable.is_empty();
+            rollout.abort && is_update && !rollout.promote_full && rollout.steps == self.steps
         });
         let canary = self.selected(&self.names.canary.clone());
         let is_current = self.rollout().is_some_and(|rollout| canary.as_ref() == Some(&rollout.current));
@@ -278,8 +281,8 @@ impl Oracle {
         for (rv, kind, change) in changes {
             let author = logged.iter().copied().find(|logged| logged.rv == rv && is_write(logged));
             let ours = author.is_some_and(|logged| logged.point.actor == "controller");
-            let answered = author.is_some_and(|logged| (200..300).contains(&logged.status));
-            let version = Version { rv, ours, answered, object: change.after.as_ref().map(Arc::clone) };
+            let answered = ours && author.is_some_and(|logged| (200..300).contains(&logged.status));
+            let version = Version { rv, answered, object: change.after.as_ref().map(Arc::clone) };
             if let (true, Some(logged)) = (ours, author) {
                 let before = change.before.as_deref();
                 let write = Write { logged, at: &change.key, before, after: change.after.as_deref() };
@@ -391,22 +394,25 @@ impl Oracle {
         let versions =
             self.versions.get_mut(&(Resource::VirtualServices, At::new(&self.key.namespace, &name)));
         let shown = versions.and_then(|all| all.iter_mut().rfind(|version| version.rv <= last));
-        shown.is_some_and(|version| version.ours && !std::mem::replace(&mut version.answered, true))
+        let Some(shown) = shown.filter(|version| !version.answered) else { return false };
+        shown.answered = true;
+        let of_it = |config: &&mut Config| config.kind == Resource::VirtualServices && config.rv == shown.rv;
+        self.configs.iter_mut().filter(of_it).for_each(|config| config.is_known = true);
+        true
     }
 
     /// The newest version of an object that the controller knew when its plan was made.
     fn known(&self, kind: Resource, namespace: &str, name: &str) -> Option<&Arc<Value>> {
         let seen = self.pass.seen.get(&kind).copied().unwrap_or(0);
-        let known = |version: &&Version| {
-            version.rv <= seen || (version.ours && version.answered && version.rv <= self.pass.began)
-        };
+        let known =
+            |version: &&Version| version.rv <= seen || (version.answered && version.rv <= self.pass.began);
         self.newest(kind, namespace, name, known)
     }
 
     /// The same with what the plan itself has written so far.
     fn known_now(&self, kind: Resource, namespace: &str, name: &str) -> Option<&Arc<Value>> {
         let seen = self.pass.seen.get(&kind).copied().unwrap_or(0);
-        self.newest(kind, namespace, name, |version| version.rv <= seen || (version.ours && version.answered))
+        self.newest(kind, namespace, name, |version| version.rv <= seen || version.answered)
     }
 
     fn newest(
@@ -442,6 +448,13 @@ impl Oracle {
         Split::read(object, &self.names.canary, &self.names.stable)
     }
 
+    /// The same with what the plan itself has written so far.
+    fn split_now(&self) -> Option<Split> {
+        let name = &self.names.virtual_service;
+        let object = self.known_now(Resource::VirtualServices, &self.key.namespace, name)?;
+        Split::read(object, &self.names.canary, &self.names.stable)
+    }
+
     fn live_split(&self) -> Option<Split> {
         let object = self.live(Resource::VirtualServices, &self.names.virtual_service)?;
         Split::read(object, &self.names.canary, &self.names.stable)
@@ -450,6 +463,12 @@ impl Oracle {
     /// The hash that a Service selects, as known.
     fn selected(&self, service: &str) -> Option<String> {
         let object = self.known(Resource::Services, &self.key.namespace, service)?;
+        view::selected(object).map(str::to_owned)
+    }
+
+    /// The same with what the plan itself has written so far.
+    fn selected_now(&self, service: &str) -> Option<String> {
+        let object = self.known_now(Resource::Services, &self.key.namespace, service)?;
         view::selected(object).map(str::to_owned)
     }
 
@@ -478,7 +497,7 @@ impl Oracle {
         let seen = self.pass.seen.get(&Resource::AnalysisRuns).copied().unwrap_or(0);
         let of_kind = self.versions.iter().filter(|((kind, _), _)| *kind == Resource::AnalysisRuns);
         let known = of_kind.filter_map(|(_, versions)| {
-            let is_known = |version: &Version| version.rv <= seen || (version.ours && version.answered);
+            let is_known = |version: &Version| version.rv <= seen || version.answered;
             let newest = versions.iter().rposition(is_known)?;
             let run = Run::read(versions.get(newest)?.object.as_ref()?);
             let upto = versions.get(..=newest)?;
@@ -493,14 +512,17 @@ impl Oracle {
         if kind != Resource::VirtualServices && kind != Resource::Services {
             return;
         }
+        // What it writes goes where it knows the Services to lead.
+        let lead =
+            |service: &str| if ours { self.selected_now(service) } else { self.live_selected(service) };
         let config = Config {
             at: self.now,
             rv,
-            ours,
+            is_known: ours,
             kind,
             split: self.live_split().unwrap_or_default(),
-            canary: self.live_selected(&self.names.canary),
-            stable: self.live_selected(&self.names.stable),
+            canary: lead(&self.names.canary),
+            stable: lead(&self.names.stable),
         };
         self.configs.push(config);
     }
@@ -509,7 +531,7 @@ impl Oracle {
     /// the controller knew of (its own writes always count).
     fn lingering(&self, hash: &str) -> i64 {
         let seen = |kind: Resource| self.pass.seen.get(&kind).copied().unwrap_or(0);
-        let is_known = |config: &&Config| config.ours || config.rv <= seen(config.kind);
+        let is_known = |config: &&Config| config.is_known || config.rv <= seen(config.kind);
         let known: Vec<&Config> = self.configs.iter().filter(is_known).collect();
         let horizon = self.now.saturating_sub(self.delay).unwrap_or(Timestamp::MIN);
         // One that ended (was followed by another) at or before the horizon is over.

@@ -30,6 +30,7 @@ impl Oracle {
             self.began_at = self.upto.min(write.logged.rv);
             self.lowered_from = None;
             self.skipped.clear();
+            self.steps.clone_from(&new.steps);
         }
         if old.stable != new.stable {
             self.promoted_now(&old, &new);

@@ -138,14 +138,13 @@ impl Split {
     pub(super) fn read(object: &Value, canary: &str, stable: &str) -> Option<Self> {
         let mut shares = vec![];
         for route in list(object, "/spec/http") {
-            let of = |host: &str| -> i64 {
+            let weight = |one: &Value| i128::from(number(one, "/weight").max(0));
+            let of = |host: &str| -> i128 {
                 let mine = list(route, "/route").iter().filter(|one| text(one, "/destination/host") == host);
-                mine.map(|one| number(one, "/weight").max(0)).fold(0, i64::saturating_add)
+                mine.map(weight).sum()
             };
-            let all = list(route, "/route").iter().map(|one| number(one, "/weight").max(0));
-            let whole = all.fold(0, i64::saturating_add);
-            let percent = |part: i64| {
-                let (part, whole) = (i128::from(part), i128::from(whole));
+            let whole: i128 = list(route, "/route").iter().map(weight).sum();
+            let percent = |part: i128| {
                 if whole > 0 { i64::try_from((part * 100 + whole - 1) / whole).unwrap_or(100) } else { 0 }
             };
             let has =

@@ -102,16 +102,19 @@ impl Oracle {
 
     /// A weight that somebody lowered by hand is put back three times within five minutes at most.
     fn reasserted(&mut self, rollout: &Rollout, new: Split) {
-        if rollout.is_promoted() || self.lowered_from.is_none() {
+        // Where the other side has no pods at all, and a person has decided that this version takes over, nothing is put
+        // back: the lowered weight is what fails.
+        let takes_over = rollout.promote_full && self.known_available(&rollout.stable) <= 0;
+        if rollout.is_promoted() || self.lowered_from.is_none() || takes_over {
             return;
         }
-        let window = SignedDuration::from_secs(300);
-        let now = self.now;
+        // Minutes are those of the process's clock: nobody who has only that one can tell that it was set.
+        let (now, window) = (self.pass.clock, SignedDuration::from_secs(300));
         self.reasserts.retain(|at| now.duration_since(*at) < window);
         self.reasserts.push(now);
-        if self.reasserts.len() > 3 {
-            let detail =
-                format!("put back to {} for the {}th time in 5 minutes", new.canary, self.reasserts.len());
+        let count = self.reasserts.iter().filter(|at| **at <= now).count();
+        if count > 3 {
+            let detail = format!("put back to {} for the {count}th time in 5 minutes", new.canary);
             self.broken(Law::I15, detail);
         }
     }
@@ -194,7 +197,8 @@ impl Oracle {
     /// The largest share that the side of a Service had within the delay, as far as known.
     fn side_lingers(&self, service: &str) -> i64 {
         let seen = self.pass.seen.get(&Resource::VirtualServices).copied().unwrap_or(0);
-        let known: Vec<_> = self.configs.iter().filter(|config| config.ours || config.rv <= seen).collect();
+        let known: Vec<_> =
+            self.configs.iter().filter(|config| config.is_known || config.rv <= seen).collect();
         let horizon = self.now.saturating_sub(self.delay).unwrap_or(jiff::Timestamp::MIN);
         let ends = known.iter().skip(1).map(|config| Some(config.at)).chain([None]);
         let in_force = known.iter().zip(ends).filter(|(_, end)| end.is_none_or(|end| end > horizon));
@@ -263,7 +267,7 @@ impl Oracle {
 
     /// What is above, where something is.
     pub(super) fn is_above(&self) -> Option<String> {
-        let split = self.split().filter(|split| split.canary > 0)?;
+        let split = self.split_now().filter(|split| split.canary > 0)?;
         let rollout = self.rollout()?;
         let hash = self.selected(&self.names.canary)?;
         if rollout.stable.is_empty() || rollout.is_promoted() || hash == rollout.stable {
