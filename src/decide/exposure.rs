@@ -89,6 +89,17 @@ impl ExposureHistory {
             *self = Self { put_back: std::mem::take(&mut self.put_back), ..Self::begin(now) };
         }
         self.noted = Some((now, steady));
+        if let Some((_, last)) = self.seen.last()
+            && (last.canary, last.stable) != (exposure.canary, exposure.stable)
+            && (&last.canary_leads_to, &last.stable_leads_to)
+                != (&exposure.canary_leads_to, &exposure.stable_leads_to)
+        {
+            // The weights and a Service have changed between two looks: which was first nobody has seen.
+            let Exposure { canary, stable, .. } = exposure;
+            let weights_first = Exposure { canary, stable, ..last.clone() };
+            let services_first = Exposure { canary: last.canary, stable: last.stable, ..exposure.clone() };
+            self.seen.extend([(now, weights_first), (now, services_first)]);
+        }
         if self.seen.last().is_none_or(|(_, last)| *last != exposure) {
             self.seen.push((now, exposure));
         }
@@ -184,6 +195,21 @@ mod tests {
         history.note(at(161), Duration::from_secs(101), canary(0), DELAY);
         assert_eq!(history.largest(at(161), DELAY, |seen| seen.canary), Weight::FULL);
         assert_eq!(history.largest(at(171), DELAY, |seen| seen.canary), Weight::ZERO);
+    }
+
+    #[test]
+    fn of_two_changes_between_looks_either_may_have_been_the_first() {
+        let (old, new) = (PodHash::new("abc").unwrap(), PodHash::new("def").unwrap());
+        let leads = |percent, hash: &PodHash| Exposure {
+            canary_leads_to: Some(hash.clone()),
+            stable_leads_to: PodHash::new("ghi"),
+            ..canary(percent)
+        };
+        let mut history = ExposureHistory::begin(at(0));
+        history.note(at(0), Duration::from_secs(0), leads(0, &old), DELAY);
+        history.note(at(20), Duration::from_secs(20), leads(50, &new), DELAY);
+        assert_eq!(history.largest(at(29), DELAY, |seen| seen.of_hash(&old)).percent(), 50);
+        assert_eq!(history.largest(at(30), DELAY, |seen| seen.of_hash(&old)), Weight::ZERO);
     }
 
     #[test]

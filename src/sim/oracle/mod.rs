@@ -4,6 +4,7 @@
 //! is broken when what the controller *knew* forbade what it *did*: what a silent watch had not told yet excuses,
 //! its own writes never do.
 
+mod configs;
 mod ending;
 mod story;
 mod view;
@@ -21,6 +22,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use self::configs::Config;
 use self::view::{Rollout, Run, Set, Split, Step};
 use super::{
     store::{Key as At, Resource},
@@ -101,19 +103,6 @@ struct Version {
     object: Option<Arc<Value>>,
 }
 
-/// Who carried how much, from a moment on.
-#[derive(Clone, Debug)]
-struct Config {
-    at: Timestamp,
-    rv: u64,
-    /// The controller wrote it, or was shown it in an answer.
-    is_known: bool,
-    kind: Resource,
-    split: Split,
-    canary: Option<String>,
-    stable: Option<String>,
-}
-
 /// What the controller knew when it made the plan that it carries out.
 #[derive(Clone, Debug, Default)]
 struct Pass {
@@ -154,6 +143,9 @@ pub struct Oracle {
     promoted: BTreeSet<String>,
     /// When the present update, or its last retry, began.
     began_at: u64,
+    /// Background runs that were going when the steps were edited and go on for the same version, by the version of the world
+    /// that they were made with.
+    carried: BTreeSet<u64>,
     reverts: BTreeMap<String, u32>,
     /// The weight above what is permitted, as known; and since when.
     above: Option<String>,
@@ -209,6 +201,7 @@ impl Oracle {
             newest: RefCell::new(None),
             promoted: BTreeSet::new(),
             began_at: 0,
+            carried: BTreeSet::new(),
             reverts: BTreeMap::new(),
             above: None,
             excess: None,
@@ -233,6 +226,7 @@ impl Oracle {
     pub fn planned(&mut self, world: &World, seen: &BTreeMap<Resource, u64>, clock: Timestamp) {
         self.look(world);
         self.pass = Pass { seen: seen.clone(), began: self.upto, clock, ..Pass::default() };
+        self.note_known();
         self.above = self.is_above();
         let aborted = self.rollout().is_some_and(|rollout| {
             let is_update = !rollout.is_promoted() && !rollout.stable.is_empty();
@@ -354,6 +348,7 @@ impl Oracle {
             let (before, after) = (Rollout::read(before), Rollout::read(after));
             if was_booked && before.abort && !after.abort {
                 self.began_at = self.upto;
+                self.carried.clear();
                 self.lowered_from = None;
                 self.skipped.clear();
             }
@@ -507,39 +502,6 @@ impl Oracle {
         known.collect()
     }
 
-    /// Keeps who carries what from now on.
-    fn note_config(&mut self, kind: Resource, rv: u64, ours: bool) {
-        if kind != Resource::VirtualServices && kind != Resource::Services {
-            return;
-        }
-        // What it writes goes where it knows the Services to lead.
-        let lead =
-            |service: &str| if ours { self.selected_now(service) } else { self.live_selected(service) };
-        let config = Config {
-            at: self.now,
-            rv,
-            is_known: ours,
-            kind,
-            split: self.live_split().unwrap_or_default(),
-            canary: lead(&self.names.canary),
-            stable: lead(&self.names.stable),
-        };
-        self.configs.push(config);
-    }
-
-    /// The largest share that may reach pods of `hash` by a configuration that was in force within the delay and that
-    /// the controller knew of (its own writes always count).
-    fn lingering(&self, hash: &str) -> i64 {
-        let seen = |kind: Resource| self.pass.seen.get(&kind).copied().unwrap_or(0);
-        let is_known = |config: &&Config| config.is_known || config.rv <= seen(config.kind);
-        let known: Vec<&Config> = self.configs.iter().filter(is_known).collect();
-        let horizon = self.now.saturating_sub(self.delay).unwrap_or(Timestamp::MIN);
-        // One that ended (was followed by another) at or before the horizon is over.
-        let ends = known.iter().skip(1).map(|config| Some(config.at)).chain([None]);
-        let in_force = known.iter().zip(ends).filter(|(_, end)| end.is_none_or(|end| end > horizon));
-        in_force.map(|(config, _)| config.share_of(hash)).max().unwrap_or(0)
-    }
-
     /// What nobody asks for any more.
     fn forget(&mut self) {
         let horizon = self.now.saturating_sub(self.delay).unwrap_or(Timestamp::MIN);
@@ -554,17 +516,6 @@ impl Oracle {
                 versions.drain(gone + 1..keep);
             }
         }
-    }
-}
-
-impl Config {
-    /// The share that reaches pods of `hash`; a Service without a hash reaches every version.
-    fn share_of(&self, hash: &str) -> i64 {
-        let part = |to: &Option<String>, share: i64| match to {
-            Some(other) if other != hash => 0,
-            Some(_) | None => share,
-        };
-        (part(&self.canary, self.split.canary) + part(&self.stable, self.split.stable)).min(100)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Laws of what is remembered: steps, aborts, promotions, analyses, reverts.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 use serde_json::Value;
 
@@ -27,6 +29,7 @@ impl Oracle {
         }
         let is_reset = old.current != new.current || old.step_hash != new.step_hash;
         if is_reset {
+            self.carried = self.carried_on(&old, &new);
             self.began_at = self.upto.min(write.logged.rv);
             self.lowered_from = None;
             self.skipped.clear();
@@ -52,6 +55,14 @@ impl Oracle {
                 self.broken(Law::I15, "TrafficContested, but nobody else wrote weights".to_owned());
             }
         }
+    }
+
+    /// What goes on after an edit of the steps, however it ends.
+    fn carried_on(&self, old: &Rollout, new: &Rollout) -> BTreeSet<u64> {
+        let goes_on = |run: &view::Run| run.is_going() && !run.is_terminated && run.hash == new.current;
+        let is_edit = old.current == new.current && !old.abort;
+        let runs = self.known_runs().into_iter().filter(|(_, run)| is_edit && goes_on(run));
+        runs.map(|(rv, _)| rv).collect()
     }
 
     fn small(&mut self, before: &Value, after: &Value, name: &str) {

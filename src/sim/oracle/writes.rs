@@ -85,7 +85,9 @@ impl Oracle {
         }
         let runs = self.known_runs();
         // One of this version that was going when the steps were edited, or when somebody tried again at once, goes on.
-        let counts = |rv: u64, run: &Run| rv > self.began_at || (run.is_going() && !run.is_terminated);
+        let counts = |rv: u64, run: &Run| {
+            rv > self.began_at || self.carried.contains(&rv) || (run.is_going() && !run.is_terminated)
+        };
         let newest = runs
             .iter()
             .filter(|(rv, run)| counts(*rv, run) && run.step.is_none() && run.hash == rollout.current);
@@ -203,7 +205,7 @@ impl Oracle {
         let ends = known.iter().skip(1).map(|config| Some(config.at)).chain([None]);
         let in_force = known.iter().zip(ends).filter(|(_, end)| end.is_none_or(|end| end > horizon));
         let share = |split: Split| if service == self.names.stable { split.stable } else { split.canary };
-        in_force.map(|(config, _)| share(config.split)).max().unwrap_or(0)
+        in_force.map(|(config, _)| share(self.known_split(config))).max().unwrap_or(0)
     }
 
     /// A ReplicaSet that the controller made, sized or deleted.
