@@ -22,9 +22,10 @@ use serin::sim::net::{Cover, KINDS, Played, Script, draw, play, shrink};
 
 /// Schedules that `./e2e/run` plays: the seeds from 1.
 const SCHEDULES: u64 = 10_000;
-/// Of these, the ones that are known to break a law: they are played, told, and not counted as failed. Most are laws that blame
-/// a plan for what another hand did a moment before it, unseen.
-const KNOWN: &[u64] = &[4379, 5767, 6845, 7390, 9288, 9846, 9855];
+/// Of these, the ones that are known to break a law: they are played, told, and not counted as failed. 5767: somebody opens
+/// stable's Service to every version while its watch is silent, which nobody can know (I1). 9288: what was lowered while
+/// Prometheus was away is put back once more than three times (I15).
+const KNOWN: &[u64] = &[5767, 9288];
 /// How often each kind of event must have had its effect in these.
 const HITS: u32 = 1_000;
 /// Schedules that a planted mistake may take to be found.
