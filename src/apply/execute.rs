@@ -154,8 +154,8 @@ impl<O: Observer> Run<'_, O> {
     /// Reads an object that the next pass has to know.
     async fn look(&mut self, read: &Request) {
         let live = self.sender.send(read, self.limit).await;
-        if live.is_success() {
-            self.observer.returned(live.body);
+        if let Some(object) = seen(live) {
+            self.observer.returned(object);
         }
     }
 
@@ -211,16 +211,34 @@ impl<O: Observer> Run<'_, O> {
 /// The read of what has to be known before the next pass, where an answer leaves it open.
 ///
 /// A ReplicaSet whose name is taken: it is our own that the watch has not shown yet, or somebody else's, whom the watch may
-/// never show. Weights that nobody answered, or that are not as they were looked at: an earlier answer may have been
-/// lost, and while the watch is silent too, traffic that we sent ourselves would count as none.
+/// never show. It is asked for by a list, which the role may do anyway. Weights that nobody answered, or that are not as
+/// they were looked at: an earlier answer may have been lost, and while the watch is silent too, traffic that we sent
+/// ourselves would count as none.
 pub fn second_look(step: &Step, response: &Response) -> Option<Request> {
-    let get = |path: String| Request { method: Method::Get, path, query: vec![], body: Body::Empty };
+    let get =
+        |query| Request { method: Method::Get, path: step.request.path.clone(), query, body: Body::Empty };
     if let Action::CreateReplicaSet(name) = &step.action {
         let is_taken = response.status == 409 && response.reason() == "AlreadyExists";
-        return is_taken.then(|| get(format!("{}/{name}", step.request.path)));
+        return is_taken.then(|| get(vec![("fieldSelector".to_owned(), format!("metadata.name={name}"))]));
     }
     let is_open = response.status == 0 || response.status == 409 || response.status >= 500;
-    (step.action == Action::Weights && is_open).then(|| get(step.request.path.clone()))
+    (step.action == Action::Weights && is_open).then(|| get(vec![]))
+}
+
+/// What a second look has shown: an object, or the first of a list, whose items do not say of which kind they are.
+pub fn seen(answer: Response) -> Option<Value> {
+    if !answer.is_success() {
+        return None;
+    }
+    let mut body = answer.body;
+    let list = body.get("kind").and_then(Value::as_str).and_then(|kind| kind.strip_suffix("List"));
+    let Some(kind) = list.map(str::to_owned) else { return Some(body) };
+    let mut object = body.get_mut("items")?.get_mut(0)?.take();
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert("kind".to_owned(), kind.into());
+        fields.insert("apiVersion".to_owned(), body.get("apiVersion").cloned().unwrap_or_default());
+    }
+    Some(object)
 }
 
 /// What is not sent after a step has failed.

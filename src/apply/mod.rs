@@ -5,6 +5,6 @@ mod gate;
 pub mod render;
 mod send;
 
-pub use execute::{Executed, Halt, Observer, Stops, execute, is_done, second_look, stops};
+pub use execute::{Executed, Halt, Observer, Stops, execute, is_done, second_look, seen, stops};
 pub use gate::{Limits, Rate};
 pub use send::Sender;

@@ -105,12 +105,13 @@ fn tries(facts: &Facts<'_>, recorded: &[&Reassert]) -> Vec<Timestamp> {
     tries
 }
 
-/// Noted, but the process died before it was done: nobody has written since. Of two writes within a second it is taken for
-/// the same one, so a tool that writes more often than once a second gets one more try.
+/// Noted by a process that died before it was done: nobody has written since. Of two writes within a second it is taken for
+/// the same one.
 fn is_unmade(facts: &Facts<'_>, service: &VirtualService, one: &Reassert) -> bool {
     let is_same = one.found == facts.live() && one.virtual_service == service.key.name;
     let is_known_made = |at: &Timestamp| super::conditions::whole_second(*at) >= one.at;
     is_same
+        && one.at < facts.observed.exposure.since
         && !service.is_last_written_by_us
         && service.last_written_at.is_some_and(|at| at <= one.at)
         && !facts.observed.exposure.put_back.iter().any(is_known_made)

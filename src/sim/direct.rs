@@ -25,7 +25,7 @@ use crate::{
     apply::{
         Stops, is_done,
         render::{Stage, Step, Versions, render, shed, without_mark},
-        second_look, stops,
+        second_look, seen, stops,
     },
     control::queue,
     decide::{
@@ -444,9 +444,8 @@ impl Direct {
     fn send(&mut self, world: &mut World, now: Timestamp, step: &Step) -> bool {
         let response = self.exchange(world, now, &step.action, &step.request);
         if let Some(read) = second_look(step, &response) {
-            let live = answer(world, &read);
-            if live.is_success() {
-                self.returned(world, live.body);
+            if let Some(object) = seen(answer(world, &read)) {
+                self.returned(world, object);
             }
         }
         is_done(&response, &step.action)

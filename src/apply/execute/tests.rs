@@ -1,5 +1,5 @@
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     convert::Infallible,
     sync::{Arc, Mutex},
 };
@@ -20,9 +20,9 @@ use crate::{
     clock::Clock,
     decide::{
         memory::Memory,
-        plan::{Plan, Prepare, Remember, Retire, Shed, StatusWrite},
+        plan::{NewReplicaSet, Plan, Prepare, Remember, Retire, Shed, StatusWrite},
     },
-    domain::Uid,
+    domain::{PodHash, Uid},
 };
 
 type Seen = Arc<Mutex<Vec<(String, String)>>>;
@@ -252,4 +252,29 @@ async fn a_request_that_waits_for_its_turn_is_overtaken_by_what_cannot_wait() {
     let done = execute(&sender, &plan()[1..], &Loop { is_overtaken: true, ..Loop::default() }).await;
     assert!(whats(&seen).is_empty());
     assert_eq!((done.halted, sender.clock().steady() - before), (Some(Halt::News), Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_has_a_name_is_looked_up_by_a_list() {
+    let holder = json!({ "metadata": { "name": "cart-abc" } });
+    let list = json!({ "kind": "ReplicaSetList", "apiVersion": "apps/v1", "items": [holder] });
+    let (sender, seen) =
+        server(vec![(409, json!({ "kind": "Status", "reason": "AlreadyExists" })), (200, list)]);
+    let new = NewReplicaSet {
+        name: "cart-abc".into(),
+        hash: PodHash::new("abc").unwrap(),
+        revision: 2,
+        desired: 3,
+        min_ready_seconds: 0,
+        selector: Arc::default(),
+        template: Arc::default(),
+        annotations: BTreeMap::new(),
+    };
+    let plan = Plan { prepare: vec![Prepare::CreateReplicaSet(new)], ..idle() };
+    let pass = Loop::default();
+    execute(&sender, &render(&plan, &Versions::default(), at()), &pass).await;
+    let asked = seen.lock().unwrap()[1].0.clone();
+    assert!(asked.ends_with("/replicasets?fieldSelector=metadata.name%3Dcart-abc"), "{asked}");
+    let known = json!({ "metadata": { "name": "cart-abc" }, "kind": "ReplicaSet", "apiVersion": "apps/v1" });
+    assert_eq!(*pass.returned.lock().unwrap(), [known]);
 }
