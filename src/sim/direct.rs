@@ -443,10 +443,10 @@ impl Direct {
     /// Sends one request and keeps what came of it. True when what it asks for is so now.
     fn send(&mut self, world: &mut World, now: Timestamp, step: &Step) -> bool {
         let response = self.exchange(world, now, &step.action, &step.request);
-        if let Some(read) = second_look(step, &response) {
-            if let Some(object) = seen(answer(world, &read)) {
-                self.returned(world, object);
-            }
+        if let Some(read) = second_look(step, &response)
+            && let Some(object) = seen(answer(world, &read))
+        {
+            self.returned(world, object);
         }
         is_done(&response, &step.action)
     }
