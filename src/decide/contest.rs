@@ -10,7 +10,7 @@ use super::{
     facts::Facts,
     memory::ConditionStatus,
     observed::{Side, VirtualService},
-    plan::Action,
+    plan::{Action, Attempt},
     record::{Reassert, Record},
     report::{Stage, Wait},
     spec::Cursor,
@@ -133,8 +133,8 @@ fn is_lowered(facts: &Facts<'_>, service: &VirtualService) -> bool {
 /// Somebody was faster than our look at what we had raised: the weight is below it before the status could say so.
 fn is_below_raise(facts: &Facts<'_>) -> bool {
     let newest = |action: Action| facts.observed.last.iter().rposition(|last| last.action == action);
-    let raise = newest(Action::Weights)
-        .filter(|at| facts.observed.last.get(*at).is_some_and(|last| (200..300).contains(&last.status)));
+    let raise =
+        newest(Action::Weights).filter(|at| facts.observed.last.get(*at).is_some_and(Attempt::is_success));
     let is_unbooked = raise.is_some() && raise > newest(Action::Status);
     let steps = facts.spec.steps.len();
     let raised_to = facts.spec.weight_at(Cursor::parse(facts.memory.step_index, steps));

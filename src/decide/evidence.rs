@@ -1,5 +1,7 @@
 //! Why a version was rejected, put together for the record, the mark and the Git lane.
 
+use jiff::Timestamp;
+
 use super::{
     analysis::{self, Cause, Finished},
     conditions::bounded,
@@ -7,7 +9,6 @@ use super::{
     facts::Facts,
     left,
     mark::ShedMark,
-    memory::Memory,
     observed::ReplicaSet,
     plan::{Action, Intent, RecordWrite, Tell},
     record::{AbortCause, AbortRecord, Provenance, Record, Version},
@@ -106,7 +107,7 @@ fn stable_after<'a>(facts: &Facts<'a>, course: &Course) -> Option<&'a ReplicaSet
 /// Intents that the API server has confirmed: made by us just now, or there already.
 fn made_intents(facts: &Facts<'_>) -> Vec<String> {
     let made = facts.observed.last.iter().filter(|attempt| {
-        (200..300).contains(&attempt.status) || (attempt.status == 409 && attempt.reason == "AlreadyExists")
+        attempt.is_success() || (attempt.status == 409 && attempt.reason == "AlreadyExists")
     });
     made.filter_map(
         |attempt| if let Action::SelfHeal(name) = &attempt.action { Some(name.clone()) } else { None },
@@ -141,7 +142,7 @@ fn abort_record(
     if course.stage != Stage::Aborted {
         return None;
     }
-    let (new, stable) = (facts.new?, facts.stable?);
+    let new = facts.new?;
     let at = course.memory.aborted_at?;
     let is_known = old
         .abort
@@ -150,35 +151,44 @@ fn abort_record(
     if is_known {
         return None;
     }
-    let (cause, run) = match &course.abort {
+    let why = match &course.abort {
         Some(abort) => (abort.cause, decided_by(abort, analyses)),
         None => remembered_cause(facts, analyses, &new.hash),
     };
-    let finished = run.and_then(|looked| looked.step.finished.as_ref());
+    let record = put_together(facts, new, why, at)?;
+    let weight = record.weight.max(facts.exposure.of_hash(&new.hash)).max(reached(facts));
+    Some(AbortRecord { weight, ..record })
+}
+
+/// What there is to record of the rejection of `bad`, with the largest weight that the mark and the status know of.
+pub(super) fn put_together(
+    facts: &Facts<'_>,
+    bad: &ReplicaSet,
+    (cause, run): (AbortCause, Option<&Looked<'_>>),
+    at: Timestamp,
+) -> Option<AbortRecord> {
     let mark = facts.observed.virtual_service.as_ref().and_then(|service| service.mark.as_ref());
-    let marked = mark.filter(|mark| mark.hash == new.hash).map_or(Weight::ZERO, |mark| mark.weight_before);
-    let booked =
-        facts.memory.weights.as_ref().filter(|weights| weights.canary.hash.as_ref() == Some(&new.hash));
-    let booked = booked.map_or(Weight::ZERO, |weights| weights.canary.weight);
-    let reached = reached(facts, &facts.memory.clone());
+    let marked = mark.filter(|mark| mark.hash == bad.hash).map(|mark| mark.weight_before);
+    let canary = facts.memory.weights.as_ref().map(|weights| &weights.canary);
+    let booked = canary.filter(|canary| canary.hash.as_ref() == Some(&bad.hash)).map(|canary| canary.weight);
     Some(AbortRecord {
         cause,
-        bad: version(new),
-        good: version(stable),
-        weight: marked.max(booked).max(facts.exposure.of_hash(&new.hash)).max(reached),
-        started_at: Some(new.created),
+        bad: version(bad),
+        good: version(facts.stable?),
+        weight: marked.max(booked).unwrap_or(Weight::ZERO),
+        started_at: Some(bad.created),
         at,
         run: run.map(|looked| looked.owned.run.name.clone()),
-        evidence: finished.and_then(|finished| finished.evidence.clone()),
+        evidence: run.and_then(|looked| looked.step.finished.as_ref()?.evidence.clone()),
     })
 }
 
 /// The weight that the steps before the present one had reached.
-fn reached(facts: &Facts<'_>, memory: &Memory) -> Weight {
-    if memory.abort {
+fn reached(facts: &Facts<'_>) -> Weight {
+    if facts.memory.abort {
         return Weight::ZERO;
     }
-    facts.spec.weight_before(super::spec::Cursor::parse(memory.step_index, facts.spec.steps.len()))
+    facts.spec.weight_before(super::spec::Cursor::parse(facts.memory.step_index, facts.spec.steps.len()))
 }
 
 fn decided_by<'a>(abort: &Abort, analyses: &'a Analyses<'a>) -> Option<&'a Looked<'a>> {
@@ -209,6 +219,6 @@ pub(super) fn remembered_cause<'a>(
     (cause, newest)
 }
 
-pub(super) fn version(set: &ReplicaSet) -> Version {
+fn version(set: &ReplicaSet) -> Version {
     Version { hash: set.hash.clone(), images: set.images.clone() }
 }

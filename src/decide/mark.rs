@@ -1,6 +1,6 @@
 //! The shed mark: what a shed writes beside the weights, so that a crash before booking loses no verdict.
 
-use super::analysis;
+use super::{analysis, observed::OwnedRun};
 use crate::domain::{PodHash, Weight};
 
 /// A bad verdict, noted on the VirtualService by the very request that took the traffic away.
@@ -16,4 +16,11 @@ pub struct ShedMark {
     pub weight_before: Weight,
     /// What the run has to book.
     pub verdict: analysis::Mark,
+}
+
+impl ShedMark {
+    /// Whether it is this run that decided.
+    pub(super) fn is_of(&self, owned: &OwnedRun) -> bool {
+        self.run == owned.run.uid && owned.hash.as_ref() == Some(&self.hash)
+    }
 }

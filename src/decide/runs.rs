@@ -91,13 +91,11 @@ fn one(
     let Some(mark) = facts.observed.virtual_service.as_ref().and_then(|service| service.mark.as_ref()) else {
         return step;
     };
-    let is_current =
-        facts.new.is_some_and(|new| new.hash == mark.hash) && owned.hash.as_ref() == Some(&mark.hash);
-    let speaks = mark.run == owned.run.uid && is_current && facts.live() == crate::domain::Weight::ZERO;
-    if !(speaks || left::is_marked(facts, owned, mark))
-        || step.status.phase.is_done()
-        || owned.run.status.phase.is_done()
-    {
+    let is_current = facts.new.is_some_and(|new| new.hash == mark.hash);
+    let is_over =
+        is_current && facts.live() == crate::domain::Weight::ZERO || left::set(facts, &mark.hash).is_some();
+    let is_booked = step.status.phase.is_done() || owned.run.status.phase.is_done();
+    if !mark.is_of(owned) || !is_over || is_booked {
         return step;
     }
     analysis::book_failed(&owned.run, &mark.verdict, facts.now).unwrap_or(step)
