@@ -19,7 +19,8 @@ use super::{
         negative_scale, no_name, other_kind, other_namespace, other_type, patch_does_not_apply,
         unknown_patch, unsupported_media_type, wrong_name,
     },
-    structural, text, typed,
+    structural, text,
+    typed::{self, Mismatch},
 };
 use crate::api::http::{Body, Response};
 
@@ -78,11 +79,7 @@ impl Store {
         if live.is_none() && target.part != Part::Main {
             return Err(super::status::not_found(definition, &key.name));
         }
-        check_typed(target, config)?;
-        let version = text(config, "/metadata/resourceVersion");
-        if !version.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(internal(&format!("strconv.ParseUint: parsing {version:?}: invalid syntax")));
-        }
+        let undecoded = check_typed(target, config)?;
         let time = self.stamp();
         let writer = Writer {
             manager: query.text("fieldManager"),
@@ -94,6 +91,13 @@ impl Store {
         };
         let merged = apply(live.as_deref(), config, &writer, query.is_set("force"))
             .map_err(|conflicts| apply_conflict(&conflicts))?;
+        if let Some(refusal) = undecoded {
+            return Err(refusal);
+        }
+        let version = text(config, "/metadata/resourceVersion");
+        if !version.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(internal(&format!("strconv.ParseUint: parsing {version:?}: invalid syntax")));
+        }
         // The owners are already booked.
         let by = By { manager: None, patches: true, ..by };
         if let Some(live) = live {
@@ -264,8 +268,9 @@ fn check_apply(target: &Target, query: &Query<'_>, config: &Value, key: &Key) ->
     Ok(())
 }
 
-/// What is applied has to be of the kind's type, down to the last field.
-fn check_typed(target: &Target, config: &Value) -> Result<(), Refusal> {
+/// What is applied has to be of the kind's type, down to the last field. Texts that are no times or no base64 are found only
+/// after the conflicts: that refusal is the answer.
+fn check_typed(target: &Target, config: &Value) -> Result<Option<Refusal>, Refusal> {
     let definition = target.resource.definition();
     let refused = |why: &str| {
         let (version, kind) = (text(config, "/apiVersion"), definition.kind);
@@ -276,8 +281,13 @@ fn check_typed(target: &Target, config: &Value) -> Result<(), Refusal> {
         ))
     };
     let (mut shaped, mut unknown) = (config.clone(), vec![]);
-    typed::shape(target.resource, &mut shaped, None, &mut unknown)
-        .map_err(|mismatch| refused(&mismatch.to_string()))?;
+    match typed::shape(target.resource, &mut shaped, None, &mut unknown) {
+        Ok(()) => {}
+        Err(mismatch @ Mismatch::Type { .. }) => return Err(refused(&mismatch.to_string())),
+        Err(mismatch @ (Mismatch::Time { .. } | Mismatch::Bytes { .. })) => {
+            return Ok(Some(refused(&mismatch.to_string())));
+        }
+    }
     structural::shape(target.resource, &mut shaped, None, &mut unknown);
     if let Some(field) = unknown.first() {
         return Err(refused(&format!(".{field}: field not declared in schema")));
@@ -287,7 +297,7 @@ fn check_typed(target: &Target, config: &Value) -> Result<(), Refusal> {
         .find(|cause| cause.is_of_another_type())
     {
         Some(cause) => Err(refused(&format!(".{}: {}", cause.field, cause.message))),
-        None => Ok(()),
+        None => Ok(None),
     }
 }
 

@@ -209,6 +209,11 @@ fn service(object: &mut Value) {
     if object.pointer("/spec/sessionAffinity").and_then(Value::as_str) == Some("ClientIP") {
         set(object, &["spec", "sessionAffinityConfig", "clientIP"], "timeoutSeconds", json!(10800));
     }
+    if object.pointer("/spec/sessionAffinity").and_then(Value::as_str) == Some("None")
+        && let Some(spec) = child(object, &["spec"])
+    {
+        spec.remove("sessionAffinityConfig");
+    }
     let ports = object.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
     for port in ports.into_iter().flatten() {
         set(port, &[], "protocol", json!("TCP"));

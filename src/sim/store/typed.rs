@@ -207,7 +207,7 @@ impl Walk<'_> {
 
     fn scalar(&self, kind: &'static str, value: &mut Value) -> Result<(), Mismatch> {
         let zero = match kind {
-            "string" | LABEL => json!(""),
+            "string" | LABEL | "bytes" => json!(""),
             "bool" => json!(false),
             "int32" | "int64" | "intstr" => json!(0),
             _ => Value::Null,

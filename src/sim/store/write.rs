@@ -73,6 +73,7 @@ impl Store {
         let mut object = self.identified(resource, namespace, object)?;
         let key = Key::new(namespace, text(&object, "/metadata/name"));
         self.admit(resource, &key)?;
+        let is_untyped = is_untyped(resource, None, &object, by);
         if definition.status
             && let Some(fields) = object.as_object_mut()
         {
@@ -96,6 +97,9 @@ impl Store {
         }
         self.stamp_new(resource, &mut object);
         self.track(resource, None, None, &mut object, by);
+        if is_untyped {
+            forget_owners(&mut object);
+        }
         defaults::admit(resource, &mut object);
         self.allocate(resource, &mut object)?;
         if by.dry_run {
@@ -126,11 +130,15 @@ impl Store {
         } else if !object.get("metadata").is_some_and(Value::is_object) {
             object["metadata"] = json!({});
         }
+        if !by.patches && by.manager.is_some() {
+            // What cannot be decoded is compared with nothing.
+            typed::check(resource, &object, &live).map_err(|mismatch| undecoded(resource, by, &mismatch))?;
+        }
         check_identity(resource, key, &live, &object, by)?;
         // Of a custom kind's status the metadata is booked on its writer although it is not taken.
         let books_more = by.part == Part::Status && definition.custom;
         let sent = object.get("metadata").filter(|_| books_more).cloned();
-        let is_untyped = is_untyped(resource, &live, &object, by);
+        let is_untyped = is_untyped(resource, Some(&live), &object, by);
         restrict(resource, by.part, &live, &mut object);
         keep_server_fields(&live, &mut object);
         shape(resource, &mut object, Some(&live), by)?;
@@ -150,8 +158,8 @@ impl Store {
             booked
         });
         self.track(resource, Some(&live), booked, &mut object, by);
-        if is_untyped && let Some(metadata) = object.get_mut("metadata") {
-            replace(metadata, "managedFields", None);
+        if is_untyped {
+            forget_owners(&mut object);
         }
         if object == *live {
             return Ok(live);
@@ -307,13 +315,26 @@ impl Store {
     }
 }
 
-/// Whether a status came along with a spec that its kind cannot hold. That spec is not taken; but the server, which books what was
-/// sent, gives up booking and forgets who owned what.
-fn is_untyped(resource: Resource, live: &Value, sent: &Value, by: By<'_>) -> bool {
-    let comes_along = by.part == Part::Status && resource.definition().custom && by.manager.is_some();
-    comes_along
-        && sent.get("spec") != live.get("spec")
+/// Whether the half of an object that is not taken is one that its kind cannot hold: a spec beside a status, or a status
+/// beside a spec. The server, which books what was sent, then gives up booking and forgets who owned what.
+fn is_untyped(resource: Resource, live: Option<&Value>, sent: &Value, by: By<'_>) -> bool {
+    let definition = resource.definition();
+    let half = match by.part {
+        Part::Status => "spec",
+        Part::Main if definition.status => "status",
+        Part::Main | Part::Scale | Part::Eviction => return false,
+    };
+    definition.custom
+        && by.manager.is_some()
+        && sent.get(half).is_some_and(|sent| live.and_then(|live| live.get(half)) != Some(sent))
         && structural::check(resource, sent, None, &[]).iter().any(Cause::is_of_another_type)
+}
+
+/// Where nobody can be booked nobody is.
+fn forget_owners(object: &mut Value) {
+    if let Some(metadata) = object.get_mut("metadata") {
+        replace(metadata, "managedFields", None);
+    }
 }
 
 /// True where deletion was asked for and nothing holds the object any more.
@@ -444,6 +465,10 @@ fn content_differs(resource: Resource, live: &Value, object: &Value) -> bool {
     content(live, object) || content(object, live)
 }
 
+fn undecoded(resource: Resource, by: By<'_>, mismatch: &typed::Mismatch) -> Refusal {
+    cannot_be_handled(resource.definition(), by.api_version, &mismatch.to_string())
+}
+
 /// An object as the server's types or the schema of its kind hold it.
 fn shape(resource: Resource, object: &mut Value, live: Option<&Value>, by: By<'_>) -> Result<(), Refusal> {
     let mut unknown = vec![];
@@ -453,7 +478,7 @@ fn shape(resource: Resource, object: &mut Value, live: Option<&Value>, by: By<'_
         structural::drop_nulls(resource, object, live);
     }
     typed::shape(resource, object, live, &mut unknown)
-        .map_err(|mismatch| cannot_be_handled(definition, by.api_version, &mismatch.to_string()))?;
+        .map_err(|mismatch| undecoded(resource, by, &mismatch))?;
     structural::shape(resource, object, live, &mut unknown);
     if by.strict && !unknown.is_empty() {
         return Err(if by.patches {
