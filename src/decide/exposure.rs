@@ -89,23 +89,36 @@ impl ExposureHistory {
             *self = Self { put_back: std::mem::take(&mut self.put_back), ..Self::begin(now) };
         }
         self.noted = Some((now, steady));
-        if let Some((_, last)) = self.seen.last()
-            && (last.canary, last.stable) != (exposure.canary, exposure.stable)
-            && (&last.canary_leads_to, &last.stable_leads_to)
-                != (&exposure.canary_leads_to, &exposure.stable_leads_to)
-        {
-            // The weights and a Service have changed between two looks: which was first nobody has seen.
-            let Exposure { canary, stable, .. } = exposure;
-            let weights_first = Exposure { canary, stable, ..last.clone() };
-            let services_first = Exposure { canary: last.canary, stable: last.stable, ..exposure.clone() };
-            self.seen.extend([(now, weights_first), (now, services_first)]);
-        }
+        let horizon = before(now, delay);
+        self.note_others(now, horizon, &exposure);
         if self.seen.last().is_none_or(|(_, last)| *last != exposure) {
             self.seen.push((now, exposure));
         }
-        let horizon = before(now, delay);
         let keep_from = self.seen.iter().rposition(|(at, _)| *at <= horizon).unwrap_or(0);
         self.seen.drain(..keep_from);
+    }
+
+    /// Weights or a Service are not as they were: nobody has seen since when. A watch may have been silent, so what was new may
+    /// have met all that was seen since `horizon`.
+    fn note_others(&mut self, now: Timestamp, horizon: Timestamp, exposure: &Exposure) {
+        let Some((_, last)) = self.seen.last() else { return };
+        let weights = |one: &Exposure| (one.canary, one.stable);
+        let leads = |one: &Exposure| (one.canary_leads_to.clone(), one.stable_leads_to.clone());
+        let is_weighted = weights(last) != weights(exposure);
+        let is_led = leads(last) != leads(exposure);
+        let first = self.seen.iter().rposition(|(at, _)| *at <= horizon).unwrap_or(0);
+        let mut met: Vec<Exposure> = vec![];
+        for (_, seen) in self.seen.iter().skip(first) {
+            let (canary, stable) = weights(exposure);
+            let weighted = Exposure { canary, stable, ..seen.clone() };
+            let led = Exposure { canary: seen.canary, stable: seen.stable, ..exposure.clone() };
+            for one in [is_weighted.then_some(weighted), is_led.then_some(led)].into_iter().flatten() {
+                if !met.contains(&one) {
+                    met.push(one);
+                }
+            }
+        }
+        self.seen.extend(met.into_iter().map(|one| (now, one)));
     }
 
     fn has_stepped(&self, now: Timestamp, steady: Duration) -> bool {
