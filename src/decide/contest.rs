@@ -51,7 +51,8 @@ pub(super) fn look(facts: &Facts<'_>, course: &Course) -> Contest {
     let is_contested = is_known(facts);
     let is_lowered = is_lowered(facts, service);
     // What the steps before this one gave is the rollout's own: the step up from there puts nothing back.
-    let is_kept_down = is_contested && facts.live() < facts.spec.weight_before(course.cursor);
+    let is_kept_down = facts.live() < facts.spec.weight_before(course.cursor)
+        && (is_contested || is_last_written_by_others(facts, service));
     let is_in_play = course.stage == Stage::Canary && (is_lowered || is_kept_down);
     let made: Vec<&Reassert> = recent.iter().copied().filter(|one| !is_unmade(facts, service, one)).collect();
     let tries = tries(facts, &made);
@@ -128,6 +129,16 @@ fn is_lowered(facts: &Facts<'_>, service: &VirtualService) -> bool {
     (is_less || is_below_raise(facts))
         && service.last_writer.is_some()
         && !(service.is_last_written_by_us && has_shed(facts))
+}
+
+/// Somebody else wrote the routes last, and did so in this update. While nothing may be raised the status comes to say what
+/// they left, so the weight that the steps gave is what it is to be compared with. A full promotion jumps over steps that
+/// never gave theirs.
+fn is_last_written_by_others(facts: &Facts<'_>, service: &VirtualService) -> bool {
+    service.last_writer.is_some()
+        && !service.is_last_written_by_us
+        && !facts.memory.promote_full
+        && facts.new.is_some_and(|new| service.last_written_at.is_some_and(|at| at > new.created))
 }
 
 /// Somebody was faster than our look at what we had raised: the weight is below it before the status could say so.
