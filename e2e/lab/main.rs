@@ -9,7 +9,8 @@
 //! |---|---|
 //! | `SERIN_LAB_LANES=1` | plays one lane after the other (4 side by side without it, 0.8 GB each) |
 //! | `SERIN_LAB_KEEP=1` | keeps the folders of a run that passed: logs, audit log, repositories |
-//! | `SERIN_LAB_ISTIOD=<pilot-discovery>` | a real istiod configures Envoy, in place of the stand-in; not run so far, see `mesh/istiod.rs` |
+//! | `SERIN_LAB_ISTIOD=<pilot-discovery>` | this istiod configures Envoy, not the one that `control-plane` builds |
+//! | `SERIN_LAB_ISTIOD=stand-in` | the mesh stand-in does, see `mesh`; no istiod is built |
 //! | `SERIN_LAB_EVERY_RIGHT=all` | takes each single right of `deploy/` out, one story each |
 #![recursion_limit = "512"]
 

@@ -11,7 +11,7 @@ const KEEP: &str = "SERIN_LAB_KEEP";
 
 /// Set beside [`INSIDE`]: which lane this process plays.
 pub(crate) const LANE: &str = "SERIN_LAB_LANE";
-/// A pilot-discovery that configures Envoy in place of the lab's stand-in.
+/// What configures Envoy in place of the istiod that is built beside the control plane: another pilot-discovery, or `stand-in`.
 const ISTIOD: &str = "SERIN_LAB_ISTIOD";
 /// How many lanes are played side by side. Each takes about 0.8 GB.
 const LANES: &str = "SERIN_LAB_LANES";
@@ -26,7 +26,7 @@ pub(crate) struct Settings {
     pub(crate) lane: Option<String>,
     /// How many lanes are played side by side.
     pub(crate) lanes: usize,
-    /// The real istiod, where there is one.
+    /// The istiod that configures Envoy; the stand-in does where there is none.
     pub(crate) istiod: Option<PathBuf>,
     /// Folder of the control plane's programs; empty until it is known.
     pub(crate) programs: PathBuf,
@@ -47,7 +47,7 @@ pub(crate) struct Settings {
 /// When a variable does not hold what it should.
 #[expect(clippy::disallowed_methods, reason = "the lab's configuration enters here and nowhere else")]
 pub(crate) fn read() -> Fallible<Settings> {
-    let programs = env::var(INSIDE).ok().map(PathBuf::from);
+    let programs = env::var(INSIDE).ok().map(PathBuf::from).unwrap_or_default();
     let lanes = match env::var(LANES) {
         Ok(text) => text.parse().map_err(|_| format!("{LANES}: {text:?} is not a number"))?,
         Err(_) => 4,
@@ -55,8 +55,12 @@ pub(crate) fn read() -> Fallible<Settings> {
     Ok(Settings {
         lane: env::var(LANE).ok(),
         lanes: lanes.max(1),
-        istiod: env::var(ISTIOD).ok().filter(|path| !path.is_empty()).map(PathBuf::from),
-        programs: programs.unwrap_or_default(),
+        istiod: match env::var(ISTIOD).as_deref() {
+            Ok("stand-in") => None,
+            Err(_) | Ok("") => Some(programs.join("pilot-discovery")),
+            Ok(path) => Some(PathBuf::from(path)),
+        },
+        programs,
         only: env::args().skip(1).filter(|word| !word.starts_with('-')).collect(),
         keep: env::var(KEEP).is_ok(),
         every_right: env::var(EVERY_RIGHT).ok(),

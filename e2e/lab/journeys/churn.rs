@@ -7,8 +7,7 @@ use kube::{
     Api,
     api::{DynamicObject, Patch, PatchParams},
 };
-use serde_json::json;
-use serin::clock::Clock;
+use serde_json::{Value, json};
 use tokio::{sync::Semaphore, time::MissedTickBehavior};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -38,8 +37,7 @@ impl Churn {
     pub(super) async fn start(stack: &Stack) -> Fallible<Self> {
         stack.namespace(NAMESPACE).await?;
         let service = json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "other"},
-            "spec": {"hosts": ["elsewhere.example.org"], "gateways": ["serin-system/lab"],
-                "http": [{"route": [{"destination": {"host": "other"}}]}]}});
+            "spec": {"hosts": ["elsewhere.example.org"], "gateways": ["serin-system/lab"], "http": http(0)}});
         Applier::new(stack.admin(), "kubectl").one(&service, NAMESPACE).await?;
         let stop = CancellationToken::new();
         let kind = resource("networking.istio.io/v1", "VirtualService");
@@ -49,15 +47,20 @@ impl Churn {
     }
 }
 
+/// Routes that are not those of another round: what only annotates an object makes a real istiod push nothing.
+fn http(round: u64) -> Value {
+    json!([{"route": [{"destination": {"host": "other"}}], "timeout": format!("{}s", 1 + round % 60)}])
+}
+
 async fn patch(services: Api<DynamicObject>) {
     let mut beat = tokio::time::interval(EVERY);
     beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let under_way = Arc::new(Semaphore::new(UNDER_WAY));
-    loop {
+    for round in 1.. {
         beat.tick().await;
         // An API server that does not keep up is not to be buried.
         let Ok(permit) = under_way.clone().try_acquire_owned() else { continue };
-        let patch = json!({"metadata": {"annotations": {"changed": Clock::Wall.now().to_string()}}});
+        let patch = json!({"spec": {"http": http(round)}});
         let services = services.clone();
         // The next one does not wait for the answer to this one.
         tokio::spawn(async move {

@@ -67,7 +67,7 @@ pub(super) fn order_of_requests(shop: &Shop<'_>, case: &Case) -> Fallible {
         .map(|asked| (&*asked.right.verb, &*asked.right.resource, asked.code, marks(asked)))
         .collect();
     let wanted: &[_] = match shop.scene.twist {
-        Twist::None | Twist::Churn => &[("patch", "virtualservices", 200, true)],
+        Twist::None | Twist::Churn | Twist::StandIn => &[("patch", "virtualservices", 200, true)],
         Twist::NoMarks => &[
             ("patch", "virtualservices", 422, true),
             ("get", "virtualservices", 200, false),

@@ -38,8 +38,11 @@ pub(crate) struct Lane {
     stories: &'static [(Scenario, Twist)],
 }
 
+/// The lane without an istiod: what is played where none can be built is shown to be as good.
+const STAND_IN: &str = "stand-in";
+
 /// In the order in which they are begun: the longest first.
-pub(crate) const LANES: [Lane; 5] = [
+pub(crate) const LANES: [Lane; 6] = [
     Lane { name: "contested", is_first: false, stories: &[(Scenario::Contested, Twist::None)] },
     Lane {
         name: "outages",
@@ -72,21 +75,21 @@ pub(crate) const LANES: [Lane; 5] = [
     },
     // Its changes cost the API server as much as a story, so it comes when others are over.
     Lane { name: "churn", is_first: false, stories: &[(Scenario::BadMetric, Twist::Churn)] },
+    Lane { name: STAND_IN, is_first: false, stories: &[(Scenario::BadMetric, Twist::StandIn)] },
 ];
 
 /// Those of the first lane besides its stories, in the order in which they are played.
 const DEPLOYMENT: &str = "parts: a deployment goes ready, an unknown image does not";
 const LOAD: &str = "parts: requests follow the VirtualService";
 const PROMETHEUS: &str = "parts: Prometheus measures a version's errors";
-const ISTIOD: &str = "parts: a real istiod would be started as it has to be";
 const ROLES: &str = "parts: a role refuses what it does not grant";
 const DEFINITIONS: &str = "install: the definitions are accepted without a warning";
 const DEPLOYMENTS: &str = "install: the Deployments are valid and restricted";
 const FOREIGN: &str = "install: serin leaves alone what it does not know";
 const SPARE: &str = "roles: grant nothing that no story uses";
 const WITHOUT: &str = "roles: without a right the story fails";
-const BESIDE: [&str; 10] =
-    [DEPLOYMENT, LOAD, PROMETHEUS, ISTIOD, ROLES, DEFINITIONS, DEPLOYMENTS, FOREIGN, SPARE, WITHOUT];
+const BESIDE: [&str; 9] =
+    [DEPLOYMENT, LOAD, PROMETHEUS, ROLES, DEFINITIONS, DEPLOYMENTS, FOREIGN, SPARE, WITHOUT];
 
 impl Lane {
     /// Whether a journey of it is asked for.
@@ -106,6 +109,7 @@ fn name(scenario: Scenario, twist: Twist) -> String {
         Twist::None => format!("story: {scenario}"),
         Twist::NoMarks => format!("story: {scenario} where the mark is refused"),
         Twist::Churn => format!("story: {scenario} under churn"),
+        Twist::StandIn => format!("story: {scenario} with the mesh stand-in"),
     }
 }
 
@@ -153,13 +157,16 @@ impl Program {
     }
 }
 
-async fn play(settings: Settings) -> Fallible<ExitCode> {
+async fn play(mut settings: Settings) -> Fallible<ExitCode> {
     let started = instant();
     let mut program = Program { only: settings.only.clone(), has_failed: false };
     let keep = settings.keep;
     let wanted = settings.lane.clone().unwrap_or_default();
     let lane = LANES.iter().find(|lane| lane.name == wanted);
     let lane = lane.ok_or_else(|| format!("there is no lane {wanted}"))?;
+    if wanted == STAND_IN {
+        settings.istiod = None;
+    }
     let mut stack = Stack::start(settings).await?;
     report::say(&format!(
         "lab: lane {wanted}: control plane, Prometheus, Git and {} ready ({:.1} s); logs in {}",
@@ -193,7 +200,6 @@ async fn parts(program: &mut Program, stack: &Stack) {
     program.play(DEPLOYMENT, parts::deployment(stack)).await;
     program.play(LOAD, parts::load(stack)).await;
     program.play(PROMETHEUS, parts::prometheus(stack)).await;
-    program.play(ISTIOD, parts::istiod(stack)).await;
     program.play(ROLES, parts::roles(stack)).await;
     program.play(DEFINITIONS, install::definitions(stack)).await;
     program.play(DEPLOYMENTS, install::deployments(stack)).await;

@@ -1,6 +1,6 @@
 //! The lab's own parts, each shown to do what the stories rely on.
 
-use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+use std::time::Duration;
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -19,8 +19,6 @@ use crate::{
     apply::Applier,
     images::Behaviour,
     load::{self, Load},
-    mesh::istiod,
-    report,
     stack::{SOON, Stack},
     wait,
 };
@@ -55,7 +53,7 @@ pub(crate) async fn deployment(stack: &Stack) -> Fallible {
 pub(crate) async fn load(stack: &Stack) -> Fallible {
     let namespace = "lab-load";
     two_versions(stack, namespace, Behaviour::GOOD).await?;
-    let load = stack.load(namespace, namespace, "shop");
+    let load = stack.load(&host(namespace), namespace, "shop");
     answered(&load).await?;
     let since = Clock::Wall.now();
     share(&load, "v2", 10).await?;
@@ -85,7 +83,7 @@ pub(crate) async fn load(stack: &Stack) -> Fallible {
 pub(crate) async fn prometheus(stack: &Stack) -> Fallible {
     let namespace = "lab-prometheus";
     two_versions(stack, namespace, Behaviour::failing(8)).await?;
-    let _load = stack.load(namespace, namespace, "shop");
+    let _load = stack.load(&host(namespace), namespace, "shop");
     for (version, low, high) in [("v2", 0.07, 0.09), ("v1", 0.0, 0.0)] {
         let query = errors(namespace, &format!("app=\"{version}\""), "5s");
         wait::until(&query, SOON, async || {
@@ -103,47 +101,6 @@ pub(crate) fn errors(namespace: &str, scope: &str, window: &str) -> String {
         format!("sum(rate(http_requests_total{{namespace=\"{namespace}\",{scope}{more}}}[{window}]))")
     };
     format!("scalar({} / {})", rate(",code=~\"5..\""), rate(""))
-}
-
-/// A pilot-discovery would be started with every flag and setting that it needs, and Envoy takes the bootstrap that goes with it. The
-/// program that is started here only says what it was given.
-pub(crate) async fn istiod(stack: &Stack) -> Fallible {
-    let folder = stack.folder.join("istiod");
-    fs::create_dir_all(&folder)?;
-    let program = folder.join("pilot-discovery");
-    fs::write(&program, "#!/bin/sh\nprintf '%s\\n' \"$@\"\nenv\nexec sleep 60\n")?;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
-    let process = istiod::start(&program, &folder)?;
-    wait::until("what it was given", SOON, async || {
-        let said = process.tail(1000);
-        let lines: Vec<&str> = said.lines().collect();
-        if !lines.contains(&"CLUSTER_ID=Kubernetes") {
-            return Err(said.into());
-        }
-        let wanted = istiod::arguments(&folder);
-        if lines.get(..wanted.len()).is_none_or(|given| given != wanted) {
-            return Err(format!("{lines:?} does not begin with {wanted:?}").into());
-        }
-        let unset = "VALIDATION_WEBHOOK_CONFIG_NAME= INJECTION_WEBHOOK_CONFIG_NAME= ENABLE_CA_SERVER=false";
-        match unset.split(' ').find(|setting| !lines.contains(setting)) {
-            Some(setting) => Err(format!("without {setting}: {said}").into()),
-            None => Ok(()),
-        }
-    })
-    .await?;
-    fs::write(folder.join("envoy.json"), serde_json::to_vec_pretty(&istiod::bootstrap())?)?;
-    let envoy = tokio::process::Command::new(stack.settings.programs.join("envoy"))
-        .args(["--mode", "validate", "-c"])
-        .arg(folder.join("envoy.json"))
-        .output()
-        .await?;
-    if !envoy.status.success() {
-        return Err(String::from_utf8_lossy(&envoy.stderr).into_owned().into());
-    }
-    report::line(
-        "lab:   no journey has been played with a real istiod; SERIN_LAB_ISTIOD=<pilot-discovery> does it",
-    );
-    Ok(())
 }
 
 /// With the token of an account of `deploy/`, what its roles do not grant is refused by the API server.
@@ -190,12 +147,17 @@ async fn two_versions(stack: &Stack, namespace: &str, second: Behaviour) -> Fall
     weights(stack, namespace, 10).await
 }
 
+/// One without a dot would be taken for a Service's name.
+fn host(namespace: &str) -> String {
+    format!("{namespace}.example.org")
+}
+
 async fn weights(stack: &Stack, namespace: &str, second: u64) -> Fallible {
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("networking.istio.io", "v1", "VirtualService"));
     let api: Api<DynamicObject> = Api::namespaced_with(stack.admin(), namespace, &kind);
     let route = json!([{"destination": {"host": "v1"}, "weight": 100 - second}, {"destination": {"host": "v2"}, "weight": second}]);
     let object = json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "shop"},
-        "spec": {"hosts": [namespace], "gateways": ["serin-system/lab"], "http": [{"name": "primary", "route": route}]}});
+        "spec": {"hosts": [host(namespace)], "gateways": ["serin-system/lab"], "http": [{"name": "primary", "route": route}]}});
     api.patch("shop", &PatchParams::apply("kubectl"), &Patch::Apply(&object)).await?;
     Ok(())
 }

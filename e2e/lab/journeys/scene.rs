@@ -34,6 +34,8 @@ pub(crate) enum Twist {
     NoMarks,
     /// Somebody changes the mesh's configuration all the time.
     Churn,
+    /// No istiod configures Envoy, but the stand-in.
+    StandIn,
 }
 
 impl Scene {
@@ -135,7 +137,7 @@ impl Scene {
     fn no_data_timeout(&self) -> &'static str {
         match self.twist {
             Twist::Churn => "noDataTimeout: 5m",
-            Twist::None | Twist::NoMarks => "noDataTimeout: 10s",
+            Twist::None | Twist::NoMarks | Twist::StandIn => "noDataTimeout: 10s",
         }
     }
 }

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     Fallible,
     apply::Applier,
+    mesh::Held,
     report,
     roles::{Serin, Setup},
     stack::Stack,
@@ -35,7 +36,7 @@ pub(super) async fn alone(stack: &Stack, scenario: Scenario, twist: Twist) -> Fa
     let setup = match twist {
         // istiod holds a push back for ten seconds at the most.
         Twist::Churn => Setup { replicas, traffic_delay: Duration::from_secs(10) },
-        Twist::None | Twist::NoMarks => Setup { replicas, ..Setup::default() },
+        Twist::None | Twist::NoMarks | Twist::StandIn => Setup { replicas, ..Setup::default() },
     };
     // A journey that failed may have left Leases of processes that were killed.
     stack.remove_leases().await?;
@@ -60,10 +61,10 @@ pub(super) async fn play(stack: &Stack, serin: &mut Serin, scene: Scene) -> Fall
         Applier::new(stack.admin(), "kubectl").apply(&rule, &shop.namespace).await?;
     }
     let churn = if twist == Twist::Churn { Some(Churn::start(stack).await?) } else { None };
-    stack.mesh.held();
+    let held = stack.mesh.held().await?;
     let played = plot::play(&mut shop).await;
     if churn.is_some() {
-        report_held(&stack.mesh.held());
+        report_held(held, stack.mesh.held().await?);
     }
     drop(churn);
     shop.report_waits();
@@ -75,14 +76,13 @@ pub(super) async fn play(stack: &Stack, serin: &mut Serin, scene: Scene) -> Fall
 }
 
 /// Prints how long the mesh's pushes were held back.
-fn report_held(held: &[Duration]) {
-    let longest = held.iter().max().copied().unwrap_or_default();
-    let mean = held.iter().sum::<Duration>() / u32::try_from(held.len().max(1)).unwrap_or(1);
+fn report_held(before: Held, after: Held) {
+    let pushes = after.pushes.saturating_sub(before.pushes);
+    let total = after.total.saturating_sub(before.total);
+    let mean = total / u32::try_from(pushes.max(1)).unwrap_or(1);
     report::line(&format!(
-        "lab:   churn: {} pushes, each held back {} ms on average and {} ms at the most",
-        held.len(),
-        mean.as_millis(),
-        longest.as_millis()
+        "lab:   churn: {pushes} pushes, each held back {} ms on average",
+        mean.as_millis()
     ));
 }
 

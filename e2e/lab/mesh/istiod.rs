@@ -1,14 +1,14 @@
-//! A real istiod in place of the stand-in, where `SERIN_LAB_ISTIOD` names a pilot-discovery.
+//! A real istiod, and an Envoy that asks it.
 //!
-//! Its flags and settings were each found necessary with an Envoy that is not Istio's own. No istiod can be had from the registries that
-//! the lab's other programs come from, so **the journeys have not been run with one**: what is tested in every run is that the program
-//! is started with these flags and that Envoy takes the bootstrap (`parts: a real istiod would be started as it has to be`).
+//! Its flags and settings were each found necessary with an Envoy that is not Istio's own. Releases of Istio are no Go modules: what
+//! can be built is the one commit that the module's pseudo-version names (`e2e/lab/istiod/go.mod`), with the released libraries of Istio
+//! and of Envoy's API next to it.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{GATEWAY, TELEMETRY, translate};
+use super::{GATEWAY, Held, TELEMETRY, translate};
 use crate::{Fallible, process::Process};
 
 /// Where it is asked whether it is ready.
@@ -17,6 +17,8 @@ pub(super) const READY: &str = "http://127.0.0.1:8080/ready";
 pub(super) const NAMESPACE: &str = "istio-system";
 /// Where Envoy asks for its configuration.
 const DISCOVERY: (&str, u16) = ("127.0.0.1", 15010);
+/// Its metrics.
+const MONITORING: &str = "127.0.0.1:15014";
 /// What the Gateway selects Envoy by.
 const LABEL: (&str, &str) = ("istio", "lab");
 
@@ -53,8 +55,25 @@ pub(crate) fn start(program: &Path, folder: &Path) -> Fallible<Process> {
     Process::start_with(folder, "istiod", program, &arguments(folder), &environment)
 }
 
+/// What its debounce has done so far, by its own metrics.
+///
+/// # Errors
+/// When it does not answer, or does not count this.
+pub(super) async fn held() -> Fallible<Held> {
+    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+    let page =
+        http.get(format!("http://{MONITORING}/metrics")).send().await?.error_for_status()?.text().await?;
+    let value = |name: &str| {
+        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse::<f64>().ok())
+            .ok_or_else(|| format!("istiod does not count {name}"))
+    };
+    let total = Duration::try_from_secs_f64(value("pilot_debounce_time_sum")?)?;
+    Ok(Held { pushes: format!("{:.0}", value("pilot_debounce_time_count")?).parse()?, total })
+}
+
 /// Its command line.
-pub(crate) fn arguments(folder: &Path) -> Vec<String> {
+fn arguments(folder: &Path) -> Vec<String> {
     let (address, port) = DISCOVERY;
     [
         "discovery",
@@ -75,7 +94,7 @@ pub(crate) fn arguments(folder: &Path) -> Vec<String> {
         "--secureGRPCAddr",
         "",
         "--monitoringAddr",
-        "127.0.0.1:15014",
+        MONITORING,
         "--ctrlz_port",
         "0",
     ]

@@ -1,5 +1,5 @@
-//! The data plane: one real Envoy, and what configures it: a real istiod where one is at hand, otherwise a stand-in that goes by
-//! VirtualServices and EndpointSlices.
+//! The data plane: one real Envoy, and what configures it: a real istiod, or, in one lane and where there is none, a stand-in that goes
+//! by VirtualServices and EndpointSlices.
 //!
 //! The stand-in does as a real istiod was measured to do. A change is pushed once nothing else has changed for 100 ms; a steady churn of
 //! changes to anything holds a push back, for 10 s at the most. What Envoy was told last stays in force until the next push.
@@ -52,8 +52,14 @@ struct Inner {
     folder: PathBuf,
     world: Mutex<World>,
     changed: Notify,
-    /// How long each push was held back.
-    held: Mutex<Vec<Duration>>,
+    held: Mutex<Held>,
+}
+
+/// Pushes, and how long they were held back because more might change.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Held {
+    pub(crate) pushes: u64,
+    pub(crate) total: Duration,
 }
 
 /// The running mesh. Ends with this value.
@@ -93,9 +99,15 @@ impl Mesh {
         if self.istiod.is_some() { "a real istiod" } else { "the mesh stand-in" }
     }
 
-    /// How long the stand-in held each push back since it was asked last. Nothing where a real istiod does it.
-    pub(crate) fn held(&self) -> Vec<Duration> {
-        self.stand_in.as_ref().map(|inner| std::mem::take(&mut *lock(&inner.held))).unwrap_or_default()
+    /// How long pushes were held back so far: as istiod counts it itself, or the stand-in.
+    ///
+    /// # Errors
+    /// When istiod does not say it.
+    pub(crate) async fn held(&self) -> Fallible<Held> {
+        match &self.stand_in {
+            Some(inner) => Ok(*lock(&inner.held)),
+            None => istiod::held().await,
+        }
     }
 
     /// Fails when Envoy or istiod has ended.
@@ -180,7 +192,11 @@ impl Inner {
                     break;
                 }
             }
-            lock(&self.held).push(first.elapsed());
+            {
+                let mut held = lock(&self.held);
+                held.pushes += 1;
+                held.total += first.elapsed();
+            }
             if let Err(error) = self.push() {
                 report::line(&format!("lab: mesh: {error}"));
             }
