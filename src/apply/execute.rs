@@ -60,8 +60,12 @@ pub trait Observer: Sync {
     fn returned(&self, object: Value);
 }
 
-/// Sends `steps` in order.
-pub async fn execute(sender: &Sender, steps: &[Step], observer: &impl Observer) -> Executed {
+/// Sends `steps` in order. The next one is asked for after the answer to the one before it.
+pub async fn execute(
+    sender: &Sender,
+    steps: impl Iterator<Item = Step>,
+    observer: &impl Observer,
+) -> Executed {
     let mut run = Run { sender, observer, limit: LIMIT, shed: None, done: Executed::default() };
     run.all(steps).await;
     run.done
@@ -78,7 +82,7 @@ struct Run<'a, O> {
 }
 
 impl<O: Observer> Run<'_, O> {
-    async fn all(&mut self, steps: &[Step]) {
+    async fn all(&mut self, steps: impl Iterator<Item = Step>) {
         let mut shed_failed = false;
         for step in steps {
             if shed_failed && step.stage > Stage::Memory {
@@ -86,11 +90,11 @@ impl<O: Observer> Run<'_, O> {
                 return;
             }
             let ok = if step.action == Action::Shed {
-                let ok = self.shed(step).await;
+                let ok = self.shed(&step).await;
                 self.shed = Some(ok);
                 ok
             } else {
-                match self.other(step).await {
+                match self.other(&step).await {
                     Ok(ok) => ok,
                     Err(halt) => {
                         self.done.halted = Some(halt);
@@ -102,7 +106,7 @@ impl<O: Observer> Run<'_, O> {
                 continue;
             }
             self.done.failed.push(step.action.clone());
-            match stops(step) {
+            match stops(&step) {
                 Stops::Nothing => {}
                 Stops::AllButMemory => shed_failed = true,
                 Stops::Rest => {

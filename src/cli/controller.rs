@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Runs the controller of Rollouts and AnalysisRuns.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     cluster: Cluster,
@@ -90,10 +90,10 @@ fn start(args: &Args) -> Result<(), Error> {
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
     let export = args.ports.start_log("controller", &args.hostname, &metrics)?;
     args.ignored.warn();
-    process::to_end(export, serve(args, metrics))
+    process::to_end(export, serve(args.clone(), metrics))
 }
 
-async fn serve(args: &Args, metrics: Metrics) -> Result<(), Error> {
+async fn serve(args: Args, metrics: Metrics) -> Result<(), Error> {
     let (client, default_namespace) = args.cluster.client(&metrics).await?;
     let own = args.pod_namespace.clone().unwrap_or(default_namespace);
     let page = Page::new(metrics);

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Runs the Git lane: restores in Git what the controller took back in the cluster.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     cluster: Cluster,
@@ -76,10 +76,10 @@ pub fn run(args: &Args) -> ExitCode {
 fn start(args: &Args) -> Result<(), Error> {
     let metrics = Metrics::of_role(env!("CARGO_PKG_VERSION"), "gitops");
     let export = args.ports.start_log("gitops", &args.hostname, &metrics)?;
-    process::to_end(export, serve(args, metrics))
+    process::to_end(export, serve(args.clone(), metrics))
 }
 
-async fn serve(args: &Args, metrics: Metrics) -> Result<(), Error> {
+async fn serve(args: Args, metrics: Metrics) -> Result<(), Error> {
     let (client, default_namespace) = args.cluster.client(&metrics).await?;
     let own = args.pod_namespace.clone().unwrap_or(default_namespace);
     let page = Page::new(metrics.clone());

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Which cluster.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Cluster {
     /// A kubeconfig file. Without it: the service account of the pod, or the user's own kubeconfig.
     #[arg(long)]
@@ -39,7 +39,7 @@ pub(super) struct Cluster {
 }
 
 /// Who leads.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Election {
     /// Lead only while holding the Lease that the reference controller uses too.
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
@@ -53,7 +53,7 @@ pub(super) struct Election {
 }
 
 /// What people and machines read.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Ports {
     /// Port of /metrics.
     #[arg(long = "metricsPort", alias = "metricsport", default_value_t = 8090)]
@@ -76,16 +76,21 @@ pub(super) struct Ports {
 }
 
 /// Runs a verb to its end. Its traces are sent meanwhile, and what is left of them for a moment longer.
+///
+/// The verb runs among its tasks: from another thread each step from a metric's answer to a shed would wake one.
 pub(super) fn to_end(
     export: Option<Export>,
-    serve: impl Future<Output = Result<(), Error>>,
+    serve: impl Future<Output = Result<(), Error>> + Send + 'static,
 ) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
         let wait = async |time| Clock::Wall.sleep(time).await;
         let sending = export.map(|export| tokio::spawn(export.run(wait, stop.clone())));
-        let ended = serve.await;
+        let ended = match tokio::spawn(serve).await {
+            Ok(ended) => ended,
+            Err(error) => Err(Error::Ended(error)),
+        };
         stop.cancel();
         if let Some(sending) = sending {
             // What it could not send is lost with the process.
@@ -114,6 +119,8 @@ pub(super) enum Error {
     Control(#[from] control::Error),
     #[error(transparent)]
     Gitops(#[from] gitops::Error),
+    #[error("ended by itself: {0}")]
+    Ended(tokio::task::JoinError),
     #[error("the leadership was lost")]
     LeadershipLost,
 }

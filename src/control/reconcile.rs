@@ -194,16 +194,17 @@ impl Reconciler {
         now: Timestamp,
         measures: bool,
     ) -> Executed {
-        let steps = render(plan, &self.versions, now);
-        if steps.is_empty() {
+        let mut steps = render(plan, &self.versions, now).peekable();
+        if steps.peek().is_none() {
             return Executed::default();
         }
         let acting = Acting { reconciler: self, due, process, now, plan, measures };
         if !self.is_leading() {
             return Executed { halted: Some(Halt::NotLeader), ..Executed::default() };
         }
-        let span = info_span!(target: "trace", "apply", requests = steps.len());
-        let executed = execute(&self.sender, &steps, &acting).instrument(span).await;
+        let span = info_span!(target: "trace", "apply", requests = tracing::field::Empty);
+        let executed = execute(&self.sender, steps, &acting).instrument(span.clone()).await;
+        span.record("requests", executed.attempts.len());
         self.count(plan, &executed);
         executed
     }

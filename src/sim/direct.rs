@@ -345,7 +345,7 @@ impl Direct {
         }
         let measure = (!is_broken).then(|| plan.measure.clone());
         let unstored = plan.memory.runs.iter().map(|write| write.name.clone()).collect();
-        let mut steps = render(&plan, &Versions::default(), now);
+        let mut steps: Vec<Step> = render(&plan, &Versions::default(), now).collect();
         if let Some(tamper) = &mut self.tamper {
             tamper.steps(&mut steps);
         }

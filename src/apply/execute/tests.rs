@@ -77,7 +77,7 @@ fn plan() -> Vec<Step> {
         retire: vec![Retire::DeleteRun { name: "old-run".into(), uid: Uid("x".into()) }],
         ..idle()
     };
-    render(&plan, &Versions::default(), at())
+    render(&plan, &Versions::default(), at()).collect()
 }
 
 /// Answers for the loop: what it says, and what it was given.
@@ -116,14 +116,14 @@ impl Observer for Loop {
 }
 
 async fn run(sender: &Sender) -> Executed {
-    execute(sender, &plan(), &Loop::default()).await
+    execute(sender, plan().into_iter(), &Loop::default()).await
 }
 
 #[tokio::test(start_paused = true)]
 async fn requests_are_sent_in_order_and_what_came_back_is_kept() {
     let (sender, seen) = server(vec![]);
     let pass = Loop::default();
-    let done = execute(&sender, &plan(), &pass).await;
+    let done = execute(&sender, plan().into_iter(), &pass).await;
     assert_eq!(whats(&seen), ["cart-vs", "status", "run", "old-run"]);
     assert_eq!(done.halted, None);
     assert_eq!(done.attempts.iter().map(|attempt| attempt.status).collect::<Vec<_>>(), [200; 4]);
@@ -161,7 +161,8 @@ async fn a_server_that_does_not_answer_is_given_up_after_five_seconds() {
 #[tokio::test(start_paused = true)]
 async fn news_stop_everything_but_the_shed() {
     let (sender, seen) = server(vec![]);
-    let done = execute(&sender, &plan(), &Loop { halt: Some(Halt::News), ..Loop::default() }).await;
+    let done =
+        execute(&sender, plan().into_iter(), &Loop { halt: Some(Halt::News), ..Loop::default() }).await;
     assert_eq!(whats(&seen), ["cart-vs"]);
     assert_eq!(done.halted, Some(Halt::News));
 }
@@ -175,7 +176,7 @@ async fn a_refused_shed_is_made_again_from_the_live_object_and_then_without_its_
     lowering.routes[0].index = 0;
     let again = Some(render_shed(&lowering, &owner(), &Versions::default()));
     let pass = Loop { again, ..Loop::default() };
-    let done = execute(&sender, &plan(), &pass).await;
+    let done = execute(&sender, plan().into_iter(), &pass).await;
     assert_eq!(pass.returned.lock().unwrap()[0], live);
     assert_eq!(whats(&seen)[..5], ["cart-vs", "cart-vs", "cart-vs", "cart-vs", "status"]);
     let seen = seen.lock().unwrap();
@@ -237,7 +238,7 @@ async fn a_shed_waits_for_no_rate_and_for_no_wish_of_the_server() {
 async fn other_writes_wait_for_the_rate() {
     let (sender, seen) = server_at(Rate::new(0.1, 1), vec![]);
     let pass = Loop::default();
-    let done = execute(&sender, &plan()[1..], &pass).await;
+    let done = execute(&sender, plan().into_iter().skip(1), &pass).await;
     assert_eq!(whats(&seen), ["status", "run", "old-run"]);
     assert_eq!(*pass.waited.lock().unwrap(), [1, 2], "the loop knows what was stored before the wait");
     let seconds: Vec<i64> = done.attempts.iter().map(|one| one.at.duration_since(at()).as_secs()).collect();
@@ -249,7 +250,8 @@ async fn a_request_that_waits_for_its_turn_is_overtaken_by_what_cannot_wait() {
     let (sender, seen) = server_at(Rate::new(0.1, 1), vec![]);
     let before = sender.clock().steady();
     drop(sender.admitted().await);
-    let done = execute(&sender, &plan()[1..], &Loop { is_overtaken: true, ..Loop::default() }).await;
+    let done =
+        execute(&sender, plan().into_iter().skip(1), &Loop { is_overtaken: true, ..Loop::default() }).await;
     assert!(whats(&seen).is_empty());
     assert_eq!((done.halted, sender.clock().steady() - before), (Some(Halt::News), Duration::ZERO));
 }
@@ -272,7 +274,7 @@ async fn whoever_has_a_name_is_looked_up_by_a_list() {
     };
     let plan = Plan { prepare: vec![Prepare::CreateReplicaSet(new)], ..idle() };
     let pass = Loop::default();
-    execute(&sender, &render(&plan, &Versions::default(), at()), &pass).await;
+    execute(&sender, render(&plan, &Versions::default(), at()), &pass).await;
     let asked = seen.lock().unwrap()[1].0.clone();
     assert!(asked.ends_with("/replicasets?fieldSelector=metadata.name%3Dcart-abc"), "{asked}");
     let known = json!({ "metadata": { "name": "cart-abc" }, "kind": "ReplicaSet", "apiVersion": "apps/v1" });

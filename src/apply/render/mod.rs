@@ -53,21 +53,23 @@ impl Default for Versions {
     }
 }
 
-/// Every request of `plan`, in order. `now` is the time of the pass: events carry it.
-pub fn render(plan: &Plan, versions: &Versions, now: Timestamp) -> Vec<Step> {
-    let mut steps = vec![];
-    if let Some(lowering) = &plan.shed.weights {
-        steps.push(shed(lowering, &plan.owner, versions));
-    }
-    if let Some(grow) = &plan.shed.grow {
-        steps.push(step(Stage::Shed, Action::Grow, workload::scale_up(&plan.owner.key.namespace, grow)));
-    }
-    steps.extend(memory::remember(&plan.memory, &plan.owner));
-    steps.extend(plan.prepare.iter().map(|prepare| workload::prepare(prepare, &plan.owner)));
-    steps.extend(plan.expose.iter().map(|expose| traffic::expose(expose, &plan.owner, versions)));
-    steps.extend(plan.retire.iter().map(|retire| workload::retire(retire, &plan.owner, versions)));
-    steps.extend(plan.tell.iter().map(|tell| tell::tell(tell, &plan.owner, now)));
-    steps
+/// Every request of `plan`, in order, each made when it is asked for: a shed does not wait for what comes after it. `now` is the
+/// time of the pass: events carry it.
+pub fn render<'a>(
+    plan: &'a Plan,
+    versions: &'a Versions,
+    now: Timestamp,
+) -> impl Iterator<Item = Step> + Send + use<'a> {
+    let Plan { owner, shed: first, memory, prepare, expose, retire, tell, .. } = plan;
+    let lower = first.weights.iter().map(|lowering| shed(lowering, owner, versions));
+    let grow = |grow| step(Stage::Shed, Action::Grow, workload::scale_up(&owner.key.namespace, grow));
+    lower
+        .chain(first.grow.iter().map(grow))
+        .chain(std::iter::once_with(|| memory::remember(memory, owner)).flatten())
+        .chain(prepare.iter().map(|prepare| workload::prepare(prepare, owner)))
+        .chain(expose.iter().map(|expose| traffic::expose(expose, owner, versions)))
+        .chain(retire.iter().map(|retire| workload::retire(retire, owner, versions)))
+        .chain(tell.iter().map(move |tell| tell::tell(tell, owner, now)))
 }
 
 /// The request that lowers exposure. Carries no resourceVersion: lowering is always safe. Where the canary's side keeps

@@ -395,7 +395,7 @@ fn event(reason: &str) -> Tell {
 fn an_event_told_twice_has_one_name() {
     let name = |tell: Tell, now: Timestamp| {
         let plan = Plan { tell: vec![tell], ..idle() };
-        let step = render(&plan, &Versions::default(), now).remove(0);
+        let step = render(&plan, &Versions::default(), now).next().unwrap();
         let Body::Json(object) = step.request.body else { panic!() };
         object["metadata"]["name"].as_str().unwrap().to_owned()
     };
@@ -492,7 +492,7 @@ fn any_plan() -> impl Strategy<Value = Plan> {
 proptest! {
     #[test]
     fn any_plan_becomes_requests_in_the_order_of_its_fields(plan in any_plan()) {
-        let steps = render(&plan, &Versions::default(), at());
+        let steps: Vec<Step> = render(&plan, &Versions::default(), at()).collect();
         prop_assert!(steps.is_sorted_by_key(|step| step.stage));
         prop_assert_eq!(steps.first().map(|step| step.action == Action::Shed), Some(plan.shed.weights.is_some()));
         let wanted = usize::from(plan.shed.weights.is_some()) + usize::from(plan.shed.grow.is_some()) + 1
