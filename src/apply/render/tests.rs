@@ -89,7 +89,7 @@ fn grow() -> ScaleUp {
 }
 
 fn requests(plan: &Plan) -> Vec<Request> {
-    render(plan, &Versions::default(), at()).into_iter().map(|step| step.request).collect()
+    render(plan, &Versions::default(), at()).map(|step| step.request).collect()
 }
 
 fn only(plan: &Plan) -> Request {
