@@ -90,35 +90,40 @@ impl ExposureHistory {
         }
         self.noted = Some((now, steady));
         let horizon = before(now, delay);
-        self.note_others(now, horizon, &exposure);
-        if self.seen.last().is_none_or(|(_, last)| *last != exposure) {
-            self.seen.push((now, exposure));
-        }
+        let news = self.news(horizon, exposure);
+        // Once is enough of each: whoever changes weights all the time makes the history no longer than there are pairs.
+        self.seen.retain(|(_, seen)| !news.contains(seen));
+        self.seen.extend(news.into_iter().map(|one| (now, one)));
         let keep_from = self.seen.iter().rposition(|(at, _)| *at <= horizon).unwrap_or(0);
         self.seen.drain(..keep_from);
     }
 
-    /// Weights or a Service are not as they were: nobody has seen since when. A watch may have been silent, so what was new may
-    /// have met all that was seen since `horizon`.
-    fn note_others(&mut self, now: Timestamp, horizon: Timestamp, exposure: &Exposure) {
-        let Some((_, last)) = self.seen.last() else { return };
+    /// What there was since the last look, `exposure` last; nothing where all is as it was. Where weights or a Service are not as
+    /// they were nobody has seen since when: a watch may have been silent, so what is new may have met all that was seen
+    /// since `horizon`.
+    fn news(&self, horizon: Timestamp, exposure: Exposure) -> Vec<Exposure> {
         let weights = |one: &Exposure| (one.canary, one.stable);
         let leads = |one: &Exposure| (one.canary_leads_to.clone(), one.stable_leads_to.clone());
-        let is_weighted = weights(last) != weights(exposure);
-        let is_led = leads(last) != leads(exposure);
+        let last = self.seen.last().map(|(_, last)| last);
+        if last == Some(&exposure) {
+            return vec![];
+        }
+        let is_weighted = last.is_some_and(|last| weights(last) != weights(&exposure));
+        let is_led = last.is_some_and(|last| leads(last) != leads(&exposure));
         let first = self.seen.iter().rposition(|(at, _)| *at <= horizon).unwrap_or(0);
-        let mut met: Vec<Exposure> = vec![];
+        let mut news: Vec<Exposure> = vec![];
         for (_, seen) in self.seen.iter().skip(first) {
-            let (canary, stable) = weights(exposure);
+            let (canary, stable) = weights(&exposure);
             let weighted = Exposure { canary, stable, ..seen.clone() };
             let led = Exposure { canary: seen.canary, stable: seen.stable, ..exposure.clone() };
             for one in [is_weighted.then_some(weighted), is_led.then_some(led)].into_iter().flatten() {
-                if !met.contains(&one) {
-                    met.push(one);
+                if one != exposure && !news.contains(&one) {
+                    news.push(one);
                 }
             }
         }
-        self.seen.extend(met.into_iter().map(|one| (now, one)));
+        news.push(exposure);
+        news
     }
 
     fn has_stepped(&self, now: Timestamp, steady: Duration) -> bool {
@@ -223,6 +228,18 @@ mod tests {
         history.note(at(20), Duration::from_secs(20), leads(50, &new), DELAY);
         assert_eq!(history.largest(at(29), DELAY, |seen| seen.of_hash(&old)).percent(), 50);
         assert_eq!(history.largest(at(30), DELAY, |seen| seen.of_hash(&old)), Weight::ZERO);
+    }
+
+    #[test]
+    fn whoever_changes_weights_all_the_time_makes_no_long_history() {
+        let mut history = ExposureHistory::begin(at(0));
+        for round in 0..200_i64 {
+            let passed = Duration::from_millis(40 * round.unsigned_abs());
+            let canary_leads_to = PodHash::new(if round % 2 == 0 { "abc" } else { "def" });
+            let exposure = Exposure { canary_leads_to, ..canary(round % 10) };
+            history.note(at(0) + passed, passed, exposure, DELAY);
+        }
+        assert!(history.seen.len() <= 10 * 2 + 1, "{} entries", history.seen.len());
     }
 
     #[test]
