@@ -219,7 +219,7 @@ impl<'a> Hand<'a> {
         };
         match what {
             Nonsense::RouteGone => {
-                self.route(merge(&["spec", "http"], json!([{"name": "other"}, 7, {"route": "x"}])))
+                self.route(merge(&["spec", "http"], json!([{"name": "other"}, {"route": []}])))
             }
             Nonsense::WeightsNegative => self.route(weights(json!(-5), json!(105))),
             Nonsense::WeightsHuge => self.route(weights(json!(i64::MAX), json!(i64::MAX))),

@@ -50,6 +50,7 @@ impl Store {
             dry_run: query.is_dry_run(),
             strict: query.text("fieldValidation") == "Strict",
             patches: false,
+            hides: false,
         };
         query.check(request.method)?;
         let response = match (request.method, target.name.as_deref()) {

@@ -9,7 +9,7 @@ use super::{
     history::Key,
     in_version,
     list::Query,
-    managers::{Writer, apply},
+    managers::{METADATA, Writer, apply, is_nothing},
     patch::{PatchError, go_type, json_patch, merge, strategic_merge},
     resource::Definition,
     route::{Part, Target},
@@ -19,8 +19,7 @@ use super::{
         negative_scale, no_name, other_kind, other_namespace, other_type, patch_does_not_apply,
         unknown_patch, unsupported_media_type, wrong_name,
     },
-    structural, text,
-    typed::{self, Mismatch},
+    structural, text, typed,
 };
 use crate::api::http::{Body, Response};
 
@@ -98,13 +97,11 @@ impl Store {
         if !version.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(internal(&format!("strconv.ParseUint: parsing {version:?}: invalid syntax")));
         }
+        let hides = target.part == Part::Main && hides(definition, config, &merged);
         // The owners are already booked.
-        let by = By { manager: None, patches: true, ..by };
-        if let Some(live) = live {
-            let mut object = self.update(target.resource, key, by, |_| Ok(merged))?;
-            if object == live && stores_nothing(definition, config, &live) && !by.dry_run {
-                object = self.commit(target.resource, key.clone(), Some(Value::clone(&live)));
-            }
+        let by = By { manager: None, patches: true, hides, ..by };
+        if live.is_some() {
+            let object = self.update(target.resource, key, by, |_| Ok(merged))?;
             return Ok(Response { status: 200, body: self.shown(&object, target) });
         }
         let owners = merged.pointer("/metadata/managedFields").cloned();
@@ -137,7 +134,11 @@ impl Store {
         if by.dry_run {
             return Ok(Arc::new(created));
         }
-        Ok(self.commit(target.resource, key.clone(), Some(created)))
+        let stored = self.commit(target.resource, key.clone(), Some(created));
+        if by.hides {
+            self.unshown.insert((target.resource, key.clone()));
+        }
+        Ok(stored)
     }
 
     /// An object as the client of a request sees it.
@@ -151,10 +152,13 @@ impl Store {
     }
 }
 
-/// Of a custom kind an applied empty list of finalizers is stored as one, which nobody is ever shown.
-fn stores_nothing(definition: &Definition, config: &Value, live: &Value) -> bool {
-    let finalizers = |object: &Value| object.pointer("/metadata/finalizers").cloned();
-    definition.custom && finalizers(config) == Some(json!([])) && finalizers(live).is_none()
+/// Of a custom kind what is applied as an empty list or map of the metadata is stored as one, which nobody is ever shown.
+fn hides(definition: &Definition, config: &Value, merged: &Value) -> bool {
+    let is_empty = |object: &Value, field: &str| {
+        let value = object.get("metadata").and_then(|metadata| metadata.get(field));
+        value.is_some_and(|value| !value.is_null() && is_nothing(value))
+    };
+    definition.custom && METADATA.iter().any(|field| is_empty(config, field) && is_empty(merged, field))
 }
 
 /// `object` is the live one in the client's version.
@@ -205,10 +209,7 @@ fn decoded(object: &Value, live: &Value, target: &Target) -> Result<(), Refusal>
 
 fn change(kind: PatchKind, object: &mut Value, patch: &Value) -> Result<(), Refusal> {
     match kind {
-        PatchKind::Json => json_patch(object, patch).map_err(|error| match error {
-            PatchError::Malformed(message) => bad_request(&message),
-            PatchError::DoesNotApply => patch_does_not_apply(),
-        })?,
+        PatchKind::Json => json_patch(object, patch).map_err(inapplicable)?,
         PatchKind::Merge | PatchKind::Strategic if !patch.is_object() => {
             let found = go_type(patch);
             return Err(bad_request(&match found {
@@ -219,9 +220,17 @@ fn change(kind: PatchKind, object: &mut Value, patch: &Value) -> Result<(), Refu
             }));
         }
         PatchKind::Merge | PatchKind::Apply => merge(object, patch),
-        PatchKind::Strategic => strategic_merge(object, patch),
+        PatchKind::Strategic => strategic_merge(object, patch).map_err(inapplicable)?,
     }
     if object.is_object() { Ok(()) } else { Err(patch_does_not_apply()) }
+}
+
+fn inapplicable(error: PatchError) -> Refusal {
+    match error {
+        PatchError::Malformed(message) => bad_request(&message),
+        PatchError::DoesNotApply => patch_does_not_apply(),
+        PatchError::Keyless { .. } => internal(&error.to_string()),
+    }
 }
 
 fn unknown_format(definition: &Definition) -> Refusal {
@@ -281,12 +290,11 @@ fn check_typed(target: &Target, config: &Value) -> Result<Option<Refusal>, Refus
         ))
     };
     let (mut shaped, mut unknown) = (config.clone(), vec![]);
-    match typed::shape(target.resource, &mut shaped, None, &mut unknown) {
-        Ok(()) => {}
-        Err(mismatch @ Mismatch::Type { .. }) => return Err(refused(&mismatch.to_string())),
-        Err(mismatch @ (Mismatch::Time { .. } | Mismatch::Bytes { .. })) => {
-            return Ok(Some(refused(&mismatch.to_string())));
-        }
+    if let Err(all) = typed::shape(target.resource, &mut shaped, None, &mut unknown) {
+        return match all.of_a_type() {
+            Some(mismatch) => Err(refused(&mismatch.to_string())),
+            None => Ok(Some(refused(&all.to_string()))),
+        };
     }
     structural::shape(target.resource, &mut shaped, None, &mut unknown);
     if let Some(field) = unknown.first() {

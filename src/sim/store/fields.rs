@@ -97,6 +97,16 @@ impl FieldSet {
         !self.member && self.below.values().all(Self::is_empty)
     }
 
+    /// True where it holds what is at a path of field names, or something below it.
+    pub(super) fn reaches(&self, path: &[&str]) -> bool {
+        match path {
+            [] => !self.is_empty(),
+            [first, rest @ ..] => {
+                self.below.get(&format!("f:{first}")).is_some_and(|child| child.reaches(rest))
+            }
+        }
+    }
+
     /// Forgets a path of field names and everything below it.
     pub(super) fn forget(&mut self, path: &[&str]) {
         match path {

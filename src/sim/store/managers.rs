@@ -9,6 +9,9 @@ use super::{
     schema::{Form, ListKind, is_atomic_map, list_kind},
 };
 
+/// What the server keeps of an object's metadata for whoever writes it.
+pub(super) const METADATA: [&str; 4] = ["labels", "annotations", "finalizers", "ownerReferences"];
+
 /// Who writes: manager, the `apiVersion` it speaks, which part of the object, and when.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Writer<'a> {
@@ -249,6 +252,13 @@ pub(super) fn apply(
     let nothing = json!({"metadata": {}});
     let base = live.unwrap_or(&nothing);
     let mut entries = read(base);
+    if live.is_some() && entries.is_empty() {
+        // What is there is somebody's, too.
+        let mut owned = base.clone();
+        let first = Writer { manager: "before-first-apply", ..*writer };
+        track_update(&nothing, false, None, &mut owned, &first);
+        entries = read(&owned);
+    }
     let mut claimed = FieldSet::claimed(config, writer.form);
     strip(&mut claimed, writer);
 
@@ -274,6 +284,14 @@ pub(super) fn apply(
             gone.keep_unheld(&entry.set);
         }
         gone.remove_from(&mut merged);
+        // What the server put there by itself goes along.
+        for field in METADATA {
+            let is_held = |set: &FieldSet| set.reaches(&["metadata", field]);
+            let others = entries.iter().filter(|entry| !entry.is(writer, "Apply"));
+            if is_held(&gone) && !is_held(&claimed) && !others.map(|entry| &entry.set).any(is_held) {
+                merged["metadata"].as_object_mut().and_then(|metadata| metadata.remove(field));
+            }
+        }
     }
     // The time is when something changed; who only comes to own what is there already has none.
     let time = if live.is_some() && same_but_for_owners(base, &merged) {

@@ -4,7 +4,10 @@
 //! Request -> route -> answer (GET, POST, PUT, PATCH, DELETE) -> write -> history -> events_since -> watches
 //! ```
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -77,6 +80,9 @@ pub struct Store {
     uids: BTreeMap<String, (Resource, Key)>,
     history: History,
     service_addresses: u32,
+    /// Custom objects that are stored with an empty list or map in their metadata, which nobody is shown: it makes the next
+    /// write one with effect, whatever it says.
+    unshown: BTreeSet<(Resource, Key)>,
 }
 
 impl Store {
@@ -90,6 +96,7 @@ impl Store {
             uids: BTreeMap::new(),
             history: History::default(),
             service_addresses: 0,
+            unshown: BTreeSet::new(),
         };
         for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
             let namespace =

@@ -13,6 +13,9 @@ pub(super) enum PatchError {
     /// A failed test, a missing parent, a missing index; the server answers 422.
     #[error("the patch does not apply")]
     DoesNotApply,
+    /// An entry of a keyed list without its key, as Go prints it; the server answers 500.
+    #[error("map: {entry} does not contain declared merge key: {key}")]
+    Keyless { entry: String, key: &'static str },
 }
 
 /// RFC 6902 with kube-apiserver's leniencies: `replace` of an object's missing key adds it, `test` for null passes
@@ -187,24 +190,27 @@ pub(super) fn merge(target: &mut Value, patch: &Value) {
 
 /// A strategic merge patch of a built-in kind: `$patch: delete | replace`, `$retainKeys`,
 /// `$deleteFromPrimitiveList/<field>` and keyed lists; `$setElementOrder` is accepted and has no effect.
-pub(super) fn strategic_merge(target: &mut Value, patch: &Value) {
-    strategic(target, patch, &mut vec![]);
+///
+/// # Errors
+/// `Keyless`; the target is then half changed and to be thrown away.
+pub(super) fn strategic_merge(target: &mut Value, patch: &Value) -> Result<(), PatchError> {
+    strategic(target, patch, &mut vec![])
 }
 
-fn strategic<'a>(target: &mut Value, patch: &'a Value, path: &mut Vec<&'a str>) {
+fn strategic<'a>(target: &mut Value, patch: &'a Value, path: &mut Vec<&'a str>) -> Result<(), PatchError> {
     let Value::Object(patch) = patch else {
         *target = patch.clone();
-        return;
+        return Ok(());
     };
     if patch.get("$patch").and_then(Value::as_str) == Some("replace") {
         let kept = patch.iter().filter(|(key, _)| *key != "$patch");
         *target = Value::Object(kept.map(|(key, value)| (key.clone(), value.clone())).collect());
-        return;
+        return Ok(());
     }
     if !target.is_object() {
         *target = Value::Object(Map::new());
     }
-    let Value::Object(fields) = target else { return };
+    let Value::Object(fields) = target else { return Ok(()) };
     if let Some(retained) = patch.get("$retainKeys").and_then(Value::as_array) {
         fields.retain(|key, _| retained.iter().any(|kept| kept.as_str() == Some(key)));
     }
@@ -220,30 +226,37 @@ fn strategic<'a>(target: &mut Value, patch: &'a Value, path: &mut Vec<&'a str>) 
             fields.remove(key);
         } else {
             path.push(key);
-            strategic_field(fields.entry(key.clone()).or_insert(Value::Null), value, path);
+            strategic_field(fields.entry(key.clone()).or_insert(Value::Null), value, path)?;
             path.pop();
             if value.get("$patch").and_then(Value::as_str) == Some("delete") {
                 fields.remove(key);
             }
         }
     }
+    Ok(())
 }
 
-fn strategic_field<'a>(target: &mut Value, value: &'a Value, path: &mut Vec<&'a str>) {
-    let Value::Array(changes) = value else {
-        strategic(target, value, path);
-        return;
-    };
+fn strategic_field<'a>(
+    target: &mut Value,
+    value: &'a Value,
+    path: &mut Vec<&'a str>,
+) -> Result<(), PatchError> {
+    let Value::Array(changes) = value else { return strategic(target, value, path) };
     match list_kind(Form::BUILT_IN, path) {
         ListKind::Keyed(keys) if changes.iter().all(Value::is_object) => {
             let key = keys.first().copied().unwrap_or("name");
             let mut items = target.as_array().cloned().unwrap_or_default();
+            // What goes into no list is not merged.
+            let keyless = changes.iter().find(|change| is_keyless(change, key)).filter(|_| target.is_array());
+            if let Some(keyless) = keyless {
+                return Err(PatchError::Keyless { entry: go_printed(keyless), key });
+            }
             if changes.iter().any(|change| change.get("$patch").and_then(Value::as_str) == Some("replace")) {
                 items.clear();
             }
             let before = items.clone();
             for change in changes {
-                strategic_item(&mut items, change, key, path);
+                strategic_item(&mut items, change, key, path)?;
             }
             *target = Value::Array(in_order(items, &before, changes, &|item| item.get(key).cloned()));
         }
@@ -259,6 +272,12 @@ fn strategic_field<'a>(target: &mut Value, value: &'a Value, path: &mut Vec<&'a 
         }
         ListKind::Keyed(_) | ListKind::Atomic => *target = value.clone(),
     }
+    Ok(())
+}
+
+/// An entry that says nothing of which one it is.
+fn is_keyless(change: &Value, key: &str) -> bool {
+    change.get(key).is_none() && change.get("$patch").and_then(Value::as_str) != Some("replace")
 }
 
 /// The entries of the patch in its order, the others where they were among those that the server had before.
@@ -289,7 +308,12 @@ fn in_order(
     sorted
 }
 
-fn strategic_item<'a>(items: &mut Vec<Value>, change: &'a Value, key: &str, path: &mut Vec<&'a str>) {
+fn strategic_item<'a>(
+    items: &mut Vec<Value>,
+    change: &'a Value,
+    key: &str,
+    path: &mut Vec<&'a str>,
+) -> Result<(), PatchError> {
     let at = items.iter().position(|item| item.get(key) == change.get(key));
     match (change.get("$patch").and_then(Value::as_str), at) {
         (Some("delete"), Some(at)) => {
@@ -298,13 +322,29 @@ fn strategic_item<'a>(items: &mut Vec<Value>, change: &'a Value, key: &str, path
         (Some(_), _) => {}
         (None, Some(at)) => {
             if let Some(item) = items.get_mut(at) {
-                strategic(item, change, path);
+                strategic(item, change, path)?;
             }
         }
         (None, None) => {
             let mut item = Value::Null;
-            strategic(&mut item, change, path);
+            strategic(&mut item, change, path)?;
             items.push(item);
+        }
+    }
+    Ok(())
+}
+
+/// A value as Go's `%v` prints it.
+fn go_printed(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::Array(items) => format!("[{}]", items.iter().map(go_printed).collect::<Vec<_>>().join(" ")),
+        Value::Object(fields) => {
+            let fields: Vec<_> =
+                fields.iter().map(|(name, value)| format!("{name}:{}", go_printed(value))).collect();
+            format!("map[{}]", fields.join(" "))
         }
     }
 }
@@ -369,7 +409,7 @@ mod tests {
         let patch = json!({"status": {
             "$setElementOrder/conditions": [{"type": "Ready"}],
             "conditions": [{"type": "Ready", "status": "True"}], "podIPs": [{"ip": "10.77.0.2"}]}});
-        strategic_merge(&mut pod, &patch);
+        strategic_merge(&mut pod, &patch).unwrap();
         assert_eq!(pod["status"]["conditions"][0], json!({"type": "Ready", "status": "True"}));
         assert_eq!(pod["status"]["conditions"].as_array().unwrap().len(), 2);
         assert_eq!(pod["status"]["podIPs"], json!([{"ip": "10.77.0.2"}, {"ip": "10.77.0.1"}]));
@@ -377,7 +417,13 @@ mod tests {
         strategic_merge(
             &mut pod,
             &json!({"status": {"conditions": [{"type": "Ready", "$patch": "delete"}]}}),
-        );
+        )
+        .unwrap();
         assert_eq!(pod["status"]["conditions"], json!([{"type": "Initialized", "status": "True"}]));
+        let keyless = json!({"status": {"conditions": [{"status": "False", "more": [1, null]}]}});
+        assert_eq!(
+            strategic_merge(&mut pod, &keyless).unwrap_err().to_string(),
+            "map: map[more:[1 <nil>] status:False] does not contain declared merge key: type"
+        );
     }
 }

@@ -350,12 +350,13 @@ fn applying_creates_then_conflicts_then_forces() {
     let path = format!("{ROUTES}/r");
     let config = |weight: u8| {
         Body::Apply(json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
-            "metadata": {"name": "r"}, "spec": {"http": [{"weight": weight}], "hosts": ["a"]}}))
+            "metadata": {"name": "r"}, "spec": {"hosts": ["a"],
+                "http": [{"route": [{"destination": {"host": "a"}, "weight": weight}]}]}}))
     };
     let created = send(&mut store, Method::Patch, &format!("{path}?fieldManager=flux"), config(100));
     assert_eq!(created.status, 201);
     assert_eq!(created.body["metadata"]["managedFields"][0]["operation"], "Apply");
-    let shed = json!([{"op": "add", "path": "/spec/http/0/weight", "value": 0}]);
+    let shed = json!([{"op": "add", "path": "/spec/http/0/route/0/weight", "value": 0}]);
     ok(send(&mut store, Method::Patch, &path, Body::JsonPatch(shed)));
     let refused = send(&mut store, Method::Patch, &format!("{path}?fieldManager=flux"), config(100));
     assert_eq!((refused.status, refused.reason()), (409, "Conflict"));
@@ -365,7 +366,7 @@ fn applying_creates_then_conflicts_then_forces() {
     );
     let forced =
         send(&mut store, Method::Patch, &format!("{path}?fieldManager=flux&force=true"), config(100));
-    assert_eq!(ok(forced)["spec"]["http"][0]["weight"], 100);
+    assert_eq!(ok(forced)["spec"]["http"][0]["route"][0]["weight"], 100);
     assert_eq!(send(&mut store, Method::Patch, &path, config(1)).status, 422);
 }
 

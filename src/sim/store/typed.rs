@@ -1,7 +1,7 @@
 //! Built-in kinds as the server's own types hold them: a round trip drops what they have no field for, leaves out what
 //! is empty, and refuses values of another type.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{collections::BTreeMap, fmt, sync::LazyLock};
 
 use jiff::{Timestamp, fmt::strtime};
 use serde_json::{Map, Value, json};
@@ -25,18 +25,41 @@ pub(super) enum Mismatch {
     Bytes { at: usize },
 }
 
+/// All values of an object that their fields do not take, in the decoder's order. It prints the one that the decoder names: a time
+/// ends its work, of the others it keeps the first.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Mismatches(Vec<Mismatch>);
+
+impl Mismatches {
+    /// The first value of another type.
+    pub(super) fn of_a_type(&self) -> Option<&Mismatch> {
+        self.0.iter().find(|one| matches!(one, Mismatch::Type { .. }))
+    }
+
+    fn none_or_all(found: Vec<Mismatch>) -> Result<(), Self> {
+        if found.is_empty() { Ok(()) } else { Err(Self(found)) }
+    }
+}
+
+impl fmt::Display for Mismatches {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = self.0.iter().find(|one| matches!(one, Mismatch::Time { .. }));
+        time.or(self.0.first()).map_or(Ok(()), |named| named.fmt(out))
+    }
+}
+
 /// Shapes an object of a built-in kind; of a custom kind its metadata.
 ///
 /// `unknown` gets the paths of what was dropped.
 ///
 /// # Errors
-/// The first value that its field does not take; the object is then half shaped and to be thrown away.
+/// The values that their fields do not take; the object is then half shaped and to be thrown away.
 pub(super) fn shape(
     resource: Resource,
     object: &mut Value,
     live: Option<&Value>,
     unknown: &mut Vec<String>,
-) -> Result<(), Mismatch> {
+) -> Result<(), Mismatches> {
     let definition = resource.definition();
     let known = find(definition.kind).filter(|_| !definition.custom);
     let Some(known) = known else {
@@ -44,12 +67,15 @@ pub(super) fn shape(
         return if is_same { Ok(()) } else { metadata(object, unknown) };
     };
     let same = same(known, object, live);
-    let mut walk = Walk { path: vec![], root: "", same: &same, unknown };
+    let mut walk = Walk { path: vec![], root: "", same: &same, unknown, found: vec![] };
     let identity: Vec<(&str, Option<Value>)> =
         ["apiVersion", "kind"].map(|it| (it, object.get(it).cloned())).into();
     let fields = std::mem::take(object);
-    let Value::Object(fields) = fields else { return Err(walk.wrong(&fields, definition.kind)) };
-    let mut shaped = walk.fields(known, fields)?;
+    let Value::Object(fields) = fields else {
+        return Err(Mismatches(vec![walk.wrong(&fields, definition.kind)]));
+    };
+    let mut shaped = walk.fields(known, fields);
+    Mismatches::none_or_all(walk.found)?;
     for (name, value) in identity {
         if let Some(value) = value {
             shaped.insert(name.to_owned(), value);
@@ -60,7 +86,7 @@ pub(super) fn shape(
 }
 
 /// Whether what was made of `live` can be held, as `shape` says it, without a change of it.
-pub(super) fn check(resource: Resource, object: &Value, live: &Value) -> Result<(), Mismatch> {
+pub(super) fn check(resource: Resource, object: &Value, live: &Value) -> Result<(), Mismatches> {
     let definition = resource.definition();
     let known = find(definition.kind).filter(|_| !definition.custom);
     let Some((known, fields)) = known.zip(object.as_object()) else {
@@ -73,8 +99,9 @@ pub(super) fn check(resource: Resource, object: &Value, live: &Value) -> Result<
     let same = same(known, object, Some(live));
     let changed = fields.iter().filter(|(name, _)| !same.contains(&name.as_str()));
     let changed = changed.map(|(name, value)| (name.clone(), value.clone())).collect();
-    let mut walk = Walk { path: vec![], root: "", same: &same, unknown: &mut vec![] };
-    walk.fields(known, changed).map(drop)
+    let mut walk = Walk { path: vec![], root: "", same: &same, unknown: &mut vec![], found: vec![] };
+    walk.fields(known, changed);
+    Mismatches::none_or_all(walk.found)
 }
 
 /// The fields that the live object has in the same way: they have their form already. Most writes change one of them.
@@ -84,14 +111,15 @@ fn same(known: &'static Struct, object: &Value, live: Option<&Value>) -> Vec<&'s
     names.filter(|name| live.get(*name) == object.get(*name)).collect()
 }
 
-fn metadata(object: &mut Value, unknown: &mut Vec<String>) -> Result<(), Mismatch> {
+fn metadata(object: &mut Value, unknown: &mut Vec<String>) -> Result<(), Mismatches> {
     let Some(metadata) = object.get_mut("metadata").filter(|it| !it.is_null()) else { return Ok(()) };
     // Decoded by itself, so that its own fields are the first ones.
-    let mut found = vec![];
-    let decoded =
-        Walk { path: vec![], root: "", same: &[], unknown: &mut found }.value("ObjectMeta", metadata);
-    unknown.extend(found.iter().map(|path| format!("metadata.{path}")));
-    decoded
+    let mut dropped = vec![];
+    let mut walk = Walk { path: vec![], root: "", same: &[], unknown: &mut dropped, found: vec![] };
+    walk.value("ObjectMeta", metadata);
+    let found = walk.found;
+    unknown.extend(dropped.iter().map(|path| format!("metadata.{path}")));
+    Mismatches::none_or_all(found)
 }
 
 fn find(name: &str) -> Option<&'static Struct> {
@@ -106,6 +134,7 @@ struct Walk<'a> {
     /// Fields of the object itself that are left as they are.
     same: &'a [&'static str],
     unknown: &'a mut Vec<String>,
+    found: Vec<Mismatch>,
 }
 
 impl Walk<'_> {
@@ -124,11 +153,7 @@ impl Walk<'_> {
     }
 
     /// What the struct has a field for; what is empty is left out unless it is always written.
-    fn fields(
-        &mut self,
-        known: &'static Struct,
-        mut sent: Map<String, Value>,
-    ) -> Result<Map<String, Value>, Mismatch> {
+    fn fields(&mut self, known: &'static Struct, mut sent: Map<String, Value>) -> Map<String, Value> {
         let outer = std::mem::replace(&mut self.root, known.name);
         let mut shaped = Map::new();
         for field in &known.fields {
@@ -138,7 +163,7 @@ impl Walk<'_> {
             }
             let mut value = sent.remove(field.name).unwrap_or(Value::Null);
             self.path.push(field.name.to_owned());
-            self.value(field.kind, &mut value)?;
+            self.value(field.kind, &mut value);
             self.path.pop();
             if field.is_required || !is_empty(field, &value) {
                 shaped.insert(field.name.to_owned(), value);
@@ -158,51 +183,52 @@ impl Walk<'_> {
             }
             self.unknown.push(path);
         }
-        Ok(shaped)
+        shaped
     }
 
     /// Shapes a value in place; null becomes the zero of its kind.
-    fn value(&mut self, kind: &'static str, value: &mut Value) -> Result<(), Mismatch> {
+    fn value(&mut self, kind: &'static str, value: &mut Value) {
         if let Some(inner) = kind.strip_prefix('*') {
-            return if value.is_null() { Ok(()) } else { self.value(inner, value) };
-        }
-        if let Some(inner) = kind.strip_prefix("[]") {
-            return match value {
-                Value::Null => Ok(()),
-                Value::Array(items) => items.iter_mut().enumerate().try_for_each(|(at, item)| {
-                    self.path.push(format!("[{at}]"));
-                    self.value(inner, item)?;
-                    self.path.pop();
-                    Ok(())
-                }),
-                Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
-                    Err(self.wrong(value, &format!("[]{}", go_name(inner))))
+            if !value.is_null() {
+                self.value(inner, value);
+            }
+        } else if let Some(inner) = kind.strip_prefix("[]") {
+            match value {
+                Value::Null => {}
+                Value::Array(items) => {
+                    for (at, item) in items.iter_mut().enumerate() {
+                        self.path.push(format!("[{at}]"));
+                        self.value(inner, item);
+                        self.path.pop();
+                    }
                 }
-            };
-        }
-        if let Some(inner) = kind.strip_prefix("{}") {
-            return match value {
-                Value::Null => Ok(()),
+                Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+                    self.found.push(self.wrong(value, &format!("[]{}", go_name(inner))));
+                }
+            }
+        } else if let Some(inner) = kind.strip_prefix("{}") {
+            match value {
+                Value::Null => {}
                 Value::Object(entries) => {
-                    entries.iter_mut().try_for_each(|(_, entry)| self.value(inner, entry))
+                    for (_, entry) in entries.iter_mut() {
+                        self.value(inner, entry);
+                    }
                 }
                 Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-                    Err(self.wrong(value, &format!("map[string]{}", go_name(inner))))
+                    self.found.push(self.wrong(value, &format!("map[string]{}", go_name(inner))));
                 }
-            };
-        }
-        if let Some(known) = find(kind) {
-            let fields = match std::mem::take(value) {
-                Value::Null => Map::new(),
-                Value::Object(fields) => fields,
+            }
+        } else if let Some(known) = find(kind) {
+            match std::mem::take(value) {
+                Value::Null => *value = Value::Object(self.fields(known, Map::new())),
+                Value::Object(fields) => *value = Value::Object(self.fields(known, fields)),
                 other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
-                    return Err(self.wrong(&other, &go_name(kind)));
+                    self.found.push(self.wrong(&other, &go_name(kind)));
                 }
-            };
-            *value = Value::Object(self.fields(known, fields)?);
-            return Ok(());
+            }
+        } else {
+            self.found.extend(self.scalar(kind, value).err());
         }
-        self.scalar(kind, value)
     }
 
     fn scalar(&self, kind: &'static str, value: &mut Value) -> Result<(), Mismatch> {

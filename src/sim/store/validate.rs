@@ -42,7 +42,12 @@ pub(super) fn object(resource: Resource, object: &Value, live: Option<&Value>) -
         }
         causes.extend(changed);
     }
+    let of_metadata = causes.len();
     content::check(resource, object, live, &mut causes);
+    if resource == Resource::Events && live.is_none() && causes.len() > of_metadata {
+        // The metadata of a new one is looked at only where all else is right.
+        causes.drain(..of_metadata);
+    }
     let more = structural::check(resource, object, live, &causes);
     causes.extend(more);
     if causes.is_empty() { Ok(()) } else { Err(invalid(definition, name, &causes)) }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     Store, at, defaults,
     history::{Change, Key},
-    managers::{Writer, is_nothing, track_update},
+    managers::{METADATA, Writer, is_nothing, track_update},
     resource::{Generation, Resource},
     route::Part,
     schema::Form,
@@ -36,6 +36,8 @@ pub struct By<'a> {
     pub strict: bool,
     /// A PATCH: it has nothing to say about uids, and cannot move what it patches.
     pub patches: bool,
+    /// The metadata has empty lists or maps, which are stored and not shown.
+    pub hides: bool,
 }
 
 impl By<'_> {
@@ -48,6 +50,7 @@ impl By<'_> {
             dry_run: false,
             strict: false,
             patches: false,
+            hides: false,
         }
     }
 
@@ -141,17 +144,18 @@ impl Store {
         let is_untyped = is_untyped(resource, Some(&live), &object, by);
         restrict(resource, by.part, &live, &mut object);
         keep_server_fields(&live, &mut object);
+        let emptied = emptied(resource, &object);
         shape(resource, &mut object, Some(&live), by)?;
         defaults::fill(resource, &mut object);
         keep_allocated(resource, &live, &mut object);
-        validate::object(resource, &object, Some(&live))?;
+        validate_with(&emptied, resource, &mut object, &live)?;
         if definition.generation == Generation::Content && content_differs(resource, &live, &object) {
             let next = at(&live, "/metadata/generation").and_then(Value::as_i64).unwrap_or(0) + 1;
             object["metadata"]["generation"] = json!(next);
         }
         let booked = sent.filter(|_| by.manager.is_some()).map(|sent| {
             let mut booked = object.get("metadata").cloned().unwrap_or_default();
-            for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
+            for field in METADATA {
                 let value = sent.get(field).filter(|value| !is_nothing(value)).cloned();
                 replace(&mut booked, field, value);
             }
@@ -161,7 +165,8 @@ impl Store {
         if is_untyped {
             forget_owners(&mut object);
         }
-        if object == *live {
+        let hides = by.hides || !self.unshown.is_empty() && self.unshown.contains(&(resource, key.clone()));
+        if object == *live && !hides {
             return Ok(live);
         }
         if by.dry_run {
@@ -171,13 +176,20 @@ impl Store {
             self.commit(resource, key.clone(), None);
             return Ok(Arc::new(object));
         }
-        Ok(self.commit(resource, key.clone(), Some(object)))
+        let stored = self.commit(resource, key.clone(), Some(object));
+        if by.hides {
+            self.unshown.insert((resource, key.clone()));
+        }
+        Ok(stored)
     }
 
     /// Books a write: the next version, the object or its absence, the change.
     pub(super) fn commit(&mut self, resource: Resource, key: Key, object: Option<Value>) -> Arc<Value> {
         self.rv += 1;
         let rv = self.rv;
+        if !self.unshown.is_empty() {
+            self.unshown.remove(&(resource, key.clone()));
+        }
         let all = self.objects.entry(resource).or_default();
         let version = |object: &mut Value| object["metadata"]["resourceVersion"] = json!(rv.to_string());
         let (before, after, shown) = match object {
@@ -454,6 +466,32 @@ fn keep_allocated(resource: Resource, live: &Value, object: &mut Value) {
     }
 }
 
+/// Data that is sent as an empty map: to what may not change it is another than none, although it is stored as none.
+fn emptied(resource: Resource, object: &Value) -> Vec<&'static str> {
+    if !matches!(resource, Resource::ConfigMaps | Resource::Secrets) {
+        return vec![];
+    }
+    ["data", "binaryData"].into_iter().filter(|field| object.get(*field) == Some(&json!({}))).collect()
+}
+
+/// Looks at an object as it is stored, with those maps in it that are not stored.
+fn validate_with(
+    emptied: &[&'static str],
+    resource: Resource,
+    object: &mut Value,
+    live: &Value,
+) -> Result<(), Refusal> {
+    let gone: Vec<_> = emptied.iter().filter(|field| object.get(**field).is_none()).collect();
+    for field in &gone {
+        replace(object, field, Some(json!({})));
+    }
+    validate::object(resource, object, Some(live))?;
+    for field in gone {
+        replace(object, field, None);
+    }
+    Ok(())
+}
+
 fn content_differs(resource: Resource, live: &Value, object: &Value) -> bool {
     let status = resource.definition().status;
     let content = |object: &Value, other: &Value| {
@@ -465,7 +503,7 @@ fn content_differs(resource: Resource, live: &Value, object: &Value) -> bool {
     content(live, object) || content(object, live)
 }
 
-fn undecoded(resource: Resource, by: By<'_>, mismatch: &typed::Mismatch) -> Refusal {
+fn undecoded(resource: Resource, by: By<'_>, mismatch: &typed::Mismatches) -> Refusal {
     cannot_be_handled(resource.definition(), by.api_version, &mismatch.to_string())
 }
 

@@ -1,6 +1,7 @@
 //! The schemas of custom kinds, as the server makes use of them: unknown fields are pruned, defaults filled in, the rest checked.
 //!
-//! They are those of the CustomResourceDefinitions that serin ships. Istio's kinds have none here: what is sent is kept as it is.
+//! They are those of the CustomResourceDefinitions that serin ships, and what `istio.json` says of Istio's: the types, names and
+//! limits of the fields of istio.io/api v1.31.1. Which of its fields exclude each other, and its rules, are not looked at.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -36,6 +37,8 @@ pub(super) struct Schema {
     pub(super) map_keys: Vec<String>,
     pub(super) is_atomic: bool,
     rules: Vec<Rule>,
+    /// There are rules that cannot be looked at here.
+    has_unread_rules: bool,
 }
 
 /// A rule that ties the new value to the old one: what is at `field` (all of it where empty) never changes.
@@ -73,8 +76,15 @@ static SCHEMAS: LazyLock<BTreeMap<Resource, Schema>> = LazyLock::new(|| {
         let schema = crd.pointer("/spec/versions/0/schema/openAPIV3Schema")?;
         Some((served_as(crd)?, Schema::read(schema)))
     };
-    DEFINITIONS.iter().filter_map(of).collect()
+    let istio: BTreeMap<String, Value> = serde_json::from_str(ISTIO).unwrap_or_default();
+    let istio = istio.iter().filter_map(|(plural, schema)| {
+        Some((Resource::find("networking.istio.io", "v1", plural)?.0, Schema::read(schema)))
+    });
+    DEFINITIONS.iter().filter_map(of).chain(istio).collect()
 });
+
+/// By plural name.
+const ISTIO: &str = include_str!("istio.json");
 
 /// The columns of a custom kind besides its name; none where the definition is not serin's.
 pub(super) fn columns(resource: Resource) -> Option<&'static [Column]> {
@@ -153,13 +163,14 @@ impl Schema {
                 .flatten()
                 .filter_map(Rule::read)
                 .collect(),
+            has_unread_rules: flag("x-unread-rules"),
         }
     }
 
     /// True where a rule ties new values to old ones, here or below.
     fn has_rules(&self) -> bool {
         let below = self.properties.values().chain(self.additional.as_deref()).chain(self.items.as_deref());
-        !self.rules.is_empty() || below.into_iter().any(Self::has_rules)
+        self.has_unread_rules || !self.rules.is_empty() || below.into_iter().any(Self::has_rules)
     }
 
     /// The node at a path of field names; entries of lists and maps add nothing for lists, their key for maps.
@@ -325,6 +336,7 @@ mod tests {
             "x-kubernetes-list-map-keys",
             "x-kubernetes-map-type",
             "x-kubernetes-validations",
+            "x-unread-rules",
         ];
         fn walk(node: &Value, path: &str) {
             for (word, value) in node.as_object().into_iter().flatten() {
@@ -348,7 +360,11 @@ mod tests {
         }
         let mut all = crate::api::argo::crd::all().unwrap();
         all.extend(crate::api::serin::definitions().iter().map(|crd| serde_json::to_value(crd).unwrap()));
-        assert_eq!(all.len(), SCHEMAS.len());
+        let istio: BTreeMap<String, Value> = serde_json::from_str(ISTIO).unwrap();
+        assert_eq!(all.len() + istio.len(), SCHEMAS.len());
+        for (plural, schema) in &istio {
+            walk(schema, plural);
+        }
         for crd in &all {
             walk(
                 &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"],
