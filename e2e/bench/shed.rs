@@ -16,6 +16,7 @@ use crate::{
     replica::Replica,
     server::{Server, api_of, client},
     shop::{ISTIO, NAMESPACE, Shop},
+    wait,
 };
 
 /// The bare client, in the audit log.
@@ -25,6 +26,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Longest pause of the bare client between two PATCHes.
 const GAP: Duration = Duration::from_millis(200);
+
+/// Nobody else asks the API server anything for so long after the bad answer.
+const QUIET: Duration = Duration::from_millis(100);
 
 /// A PATCH of a VirtualService as the audit log has it.
 struct Received {
@@ -59,6 +63,8 @@ pub(crate) async fn run(root: &Path, folder: &Path, alone: usize, together: usiz
         shop.release(one, "v2").await?;
         metrics.hold(one, LIMIT).await?;
         metrics.fail(one);
+        // Whoever asked at once whether it is over would be in the way.
+        wait::pause(QUIET).await;
         shop.until_ended(name, LIMIT).await?;
     }
     shop.release(many, "v2").await?;
@@ -172,6 +178,7 @@ impl Figures {
     fn say(mut self, what: &str) -> String {
         self.serin.sort_unstable();
         self.bare.sort_unstable();
+        println!("{:?}\n{:?}", self.serin, self.bare);
         let at = |all: &[i128], percent: usize| {
             all.get((all.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or(0)
         };

@@ -7,7 +7,7 @@ use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
-    api::{DynamicObject, ListParams, Patch, PatchParams},
+    api::{DynamicObject, ListParams, Patch, PatchParams, WatchEvent, WatchParams},
 };
 use serde_json::{Value, json};
 use serin::clock::Clock;
@@ -200,26 +200,27 @@ impl Shop {
     pub(crate) async fn keep_ready(self) {
         let api = self.api("apps/v1", "ReplicaSet");
         loop {
-            let sets = api.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
-            let late = sets.into_iter().filter_map(|set| {
-                let wanted = set.data.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
-                let ready =
-                    set.data.pointer("/status/availableReplicas").and_then(Value::as_i64).unwrap_or(0);
-                (wanted != ready).then(|| (set.name_any(), wanted))
-            });
-            let all = stream::iter(late).map(|(name, count)| {
-                let api = api.clone();
-                async move {
-                    let status = json!({ "status": { "replicas": count, "readyReplicas": count, "availableReplicas": count,
-                        "fullyLabeledReplicas": count } });
-                    // Another look follows.
-                    drop(api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status)).await);
-                }
-            });
-            all.buffer_unordered(AT_ONCE).collect::<()>().await;
+            // A watch, not a list again and again: that would be work for the processors of what is measured here.
+            if let Ok(changes) = api.watch(&WatchParams::default(), "0").await {
+                changes.for_each_concurrent(AT_ONCE, |change| ready(&api, change)).await;
+            }
             wait::pause(Duration::from_millis(100)).await;
         }
     }
+}
+
+/// All pods that a ReplicaSet wants are there and ready.
+async fn ready(api: &Api<DynamicObject>, change: kube::Result<WatchEvent<DynamicObject>>) {
+    let Ok(WatchEvent::Added(set) | WatchEvent::Modified(set)) = change else { return };
+    let number = |pointer| set.data.pointer(pointer).and_then(Value::as_i64);
+    let wanted = number("/spec/replicas").unwrap_or(1);
+    if number("/status/availableReplicas").unwrap_or(0) == wanted {
+        return;
+    }
+    let status = json!({ "status": { "replicas": wanted, "readyReplicas": wanted, "availableReplicas": wanted,
+        "fullyLabeledReplicas": wanted } });
+    // One that is gone meanwhile is gone.
+    drop(api.patch_status(&set.name_any(), &PatchParams::default(), &Patch::Merge(&status)).await);
 }
 
 fn weight(service: &Value) -> Option<i64> {

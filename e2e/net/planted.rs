@@ -9,7 +9,7 @@ use serin::{
     apply::render::{Stage, Step as Sent},
     decide::{
         memory::RunStatus,
-        observed::{Observed, OwnedRun, Slot},
+        observed::{ExposureHistory, Observed, OwnedRun, Slot},
         plan::{Action, NewRun, Plan, Prepare, Retire, ScaleDown, ShedReason},
         spec::Step,
     },
@@ -174,7 +174,7 @@ fn status_without_version(sent: &mut Vec<Sent>) {
 
 /// A process that has just begun does not read `status.abort`.
 fn abort_forgotten(seen: &mut Observed) {
-    if seen.exposure.seen.len() <= 1 {
+    if seen.exposure.past.is_empty() {
         seen.rollout.memory.abort = false;
         seen.rollout.memory.aborted_at = None;
     }
@@ -222,10 +222,12 @@ fn short_pauses(seen: &mut Observed) {
 fn switched_late(seen: &mut Observed) {
     let stable = seen.rollout.memory.stable.clone();
     let canary = seen.canary_service.as_ref().and_then(|service| service.selected.clone());
-    let has_weight = seen.exposure.seen.last().is_some_and(|(_, now)| now.canary.percent() == 100);
+    let has_weight = seen.exposure.present.as_ref().is_some_and(|(_, now)| now.canary.percent() == 100);
     if let Some(service) = seen.stable_service.as_mut().filter(|_| has_weight && canary == stable) {
         service.selected.clone_from(&stable);
-        seen.exposure.seen.iter_mut().for_each(|(_, then)| then.stable_leads_to.clone_from(&stable));
+        let ExposureHistory { present, past, unseen, .. } = &mut seen.exposure;
+        let all = present.iter_mut().chain(past).chain(unseen);
+        all.for_each(|(_, then)| then.stable_leads_to.clone_from(&stable));
     }
 }
 
@@ -273,9 +275,9 @@ fn own_is_foreign(seen: &mut Observed) {
 /// Traffic is over the moment that the weight is.
 fn nothing_lingers(seen: &mut Observed) {
     seen.exposure.since = jiff::Timestamp::UNIX_EPOCH;
-    let kept = seen.exposure.seen.len().saturating_sub(1);
-    seen.exposure.seen.drain(..kept);
-    seen.exposure.seen.iter_mut().for_each(|(at, _)| *at = jiff::Timestamp::UNIX_EPOCH);
+    seen.exposure.past.clear();
+    seen.exposure.unseen.clear();
+    seen.exposure.present.iter_mut().for_each(|(at, _)| *at = jiff::Timestamp::UNIX_EPOCH);
 }
 
 /// Each ReplicaSet is made under a new name.

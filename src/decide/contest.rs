@@ -51,8 +51,8 @@ pub(super) fn look(facts: &Facts<'_>, course: &Course) -> Contest {
     let is_contested = is_known(facts);
     let is_lowered = is_lowered(facts, service);
     // What the steps before this one gave is the rollout's own: the step up from there puts nothing back.
-    let is_kept_down = facts.live() < facts.spec.weight_before(course.cursor)
-        && (is_contested || is_last_written_by_others(facts, service));
+    let is_others = is_last_written_by_others(facts, service);
+    let is_kept_down = facts.live() < facts.spec.weight_before(course.cursor) && (is_contested || is_others);
     let is_in_play = course.stage == Stage::Canary && (is_lowered || is_kept_down);
     let made: Vec<&Reassert> = recent.iter().copied().filter(|one| !is_unmade(facts, service, one)).collect();
     let tries = tries(facts, &made);
@@ -68,7 +68,7 @@ pub(super) fn look(facts: &Facts<'_>, course: &Course) -> Contest {
         again: again.filter(|at| *at > facts.now && course.stage == Stage::Canary),
         is_update: course.stage == Stage::Canary,
         is_recent: !tries.is_empty(),
-        by: service.last_writer.clone().filter(|_| is_lowered).unwrap_or(known),
+        by: service.last_writer.clone().filter(|_| is_lowered || is_others).unwrap_or(known),
     }
 }
 
@@ -131,22 +131,28 @@ fn is_lowered(facts: &Facts<'_>, service: &VirtualService) -> bool {
         && !(service.is_last_written_by_us && has_shed(facts))
 }
 
-/// Somebody else wrote the routes last, and did so in this update. While nothing may be raised the status comes to say what
-/// they left, so the weight that the steps gave is what it is to be compared with. A full promotion jumps over steps that
-/// never gave theirs.
+/// Somebody else wrote the routes last, in this update, and not after a shed of ours: what they found low is not what they
+/// lowered. While nothing may be raised the status comes to say what they left, so the weight that the steps gave is what it is
+/// to be compared with. A full promotion jumps over steps that never gave theirs. What was written since the version's
+/// ReplicaSet was made counts as in this update; where the version came back that is too much, which costs a try and no more.
 fn is_last_written_by_others(facts: &Facts<'_>, service: &VirtualService) -> bool {
     service.last_writer.is_some()
         && !service.is_last_written_by_us
         && !facts.memory.promote_full
+        && newest(facts, &Action::Shed) <= newest(facts, &Action::Weights)
         && facts.new.is_some_and(|new| service.last_written_at.is_some_and(|at| at > new.created))
+}
+
+/// Where the newest attempt of its kind is among the last ones.
+fn newest(facts: &Facts<'_>, action: &Action) -> Option<usize> {
+    facts.observed.last.iter().rposition(|last| last.action == *action)
 }
 
 /// Somebody was faster than our look at what we had raised: the weight is below it before the status could say so.
 fn is_below_raise(facts: &Facts<'_>) -> bool {
-    let newest = |action: Action| facts.observed.last.iter().rposition(|last| last.action == action);
-    let raise =
-        newest(Action::Weights).filter(|at| facts.observed.last.get(*at).is_some_and(Attempt::is_success));
-    let is_unbooked = raise.is_some() && raise > newest(Action::Status);
+    let raise = newest(facts, &Action::Weights);
+    let raise = raise.filter(|at| facts.observed.last.get(*at).is_some_and(Attempt::is_success));
+    let is_unbooked = raise.is_some() && raise > newest(facts, &Action::Status);
     let steps = facts.spec.steps.len();
     let raised_to = facts.spec.weight_at(Cursor::parse(facts.memory.step_index, steps));
     let leads = facts.exposure.leads_to(Side::Canary);

@@ -61,17 +61,14 @@ impl Exposure {
 impl ExposureHistory {
     /// A history that begins now.
     pub fn begin(now: Timestamp) -> Self {
-        Self { since: now, noted: None, seen: vec![], put_back: vec![] }
+        Self { since: now, noted: None, present: None, past: vec![], unseen: vec![], put_back: vec![] }
     }
 
     /// Adds what a request of ours has made of the canary's weight by `now`: it may be over before anybody looks, and
     /// proxies may have been told of it.
     pub fn note_weight(&mut self, now: Timestamp, canary: Weight) {
-        let Some((_, last)) = self.seen.last() else { return };
-        let exposure = Exposure { canary, stable: canary.complement(), ..last.clone() };
-        if *last != exposure {
-            self.seen.push((now, exposure));
-        }
+        let Some((_, present)) = &self.present else { return };
+        self.turn(now, Exposure { canary, stable: canary.complement(), ..present.clone() });
     }
 
     /// Adds that a weight was put back at `now`.
@@ -81,49 +78,49 @@ impl ExposureHistory {
         self.put_back.drain(..surplus);
     }
 
-    /// Adds what is seen at `now` and forgets what is older than `delay`, but for the newest of those. `steady` is the
-    /// time of a clock that nobody can set: where the two do not agree on how much has passed, `now` has stepped, and
-    /// nothing is known of how long ago anything was.
+    /// Adds what is seen at `now` and forgets what was over before the last `delay`. `steady` is the time of a clock that nobody
+    /// can set: where the two do not agree on how much has passed, `now` has stepped, and nothing is known of how long ago
+    /// anything was.
     pub fn note(&mut self, now: Timestamp, steady: Duration, exposure: Exposure, delay: Duration) {
         if now < self.since || self.has_stepped(now, steady) {
             *self = Self { put_back: std::mem::take(&mut self.put_back), ..Self::begin(now) };
         }
         self.noted = Some((now, steady));
         let horizon = before(now, delay);
-        let news = self.news(horizon, exposure);
-        // Once is enough of each: whoever changes weights all the time makes the history no longer than there are pairs.
-        self.seen.retain(|(_, seen)| !news.contains(seen));
-        self.seen.extend(news.into_iter().map(|one| (now, one)));
-        let keep_from = self.seen.iter().rposition(|(at, _)| *at <= horizon).unwrap_or(0);
-        self.seen.drain(..keep_from);
+        self.past.retain(|(until, _)| *until > horizon);
+        self.unseen.retain(|(until, _)| *until > horizon);
+        for one in self.between(&exposure) {
+            over(&mut self.unseen, now, one);
+        }
+        self.turn(now, exposure);
     }
 
-    /// What there was since the last look, `exposure` last; nothing where all is as it was. Where weights or a Service are not as
-    /// they were nobody has seen since when: a watch may have been silent, so what is new may have met all that was seen
-    /// since `horizon`.
-    fn news(&self, horizon: Timestamp, exposure: Exposure) -> Vec<Exposure> {
-        let weights = |one: &Exposure| (one.canary, one.stable);
-        let leads = |one: &Exposure| (one.canary_leads_to.clone(), one.stable_leads_to.clone());
-        let last = self.seen.last().map(|(_, last)| last);
-        if last == Some(&exposure) {
-            return vec![];
+    /// What there is now in the place of what there was.
+    fn turn(&mut self, now: Timestamp, exposure: Exposure) {
+        if self.present.as_ref().is_some_and(|(_, present)| *present == exposure) {
+            return;
         }
-        let is_weighted = last.is_some_and(|last| weights(last) != weights(&exposure));
-        let is_led = last.is_some_and(|last| leads(last) != leads(&exposure));
-        let first = self.seen.iter().rposition(|(at, _)| *at <= horizon).unwrap_or(0);
-        let mut news: Vec<Exposure> = vec![];
-        for (_, seen) in self.seen.iter().skip(first) {
-            let (canary, stable) = weights(&exposure);
-            let weighted = Exposure { canary, stable, ..seen.clone() };
-            let led = Exposure { canary: seen.canary, stable: seen.stable, ..exposure.clone() };
-            for one in [is_weighted.then_some(weighted), is_led.then_some(led)].into_iter().flatten() {
-                if one != exposure && !news.contains(&one) {
-                    news.push(one);
-                }
-            }
+        if let Some((_, ended)) = self.present.replace((now, exposure)) {
+            over(&mut self.past, now, ended);
         }
-        news.push(exposure);
-        news
+    }
+
+    /// What may have been since the last look. Where weights or a Service are not as they were nobody has seen since when: a watch
+    /// may have been silent, so what is new may have met all that was seen within the delay. What nobody saw meets nothing: it
+    /// would go on for as long as somebody changes something.
+    fn between(&self, exposure: &Exposure) -> Vec<Exposure> {
+        let Some((_, present)) = &self.present else { return vec![] };
+        let is_weighted = (present.canary, present.stable) != (exposure.canary, exposure.stable);
+        let is_led = (&present.canary_leads_to, &present.stable_leads_to)
+            != (&exposure.canary_leads_to, &exposure.stable_leads_to);
+        let Exposure { canary, stable, .. } = *exposure;
+        let seen = || self.past.iter().map(|(_, seen)| seen).chain([present]);
+        let weighted = seen().filter(|_| is_weighted).map(|seen| Exposure { canary, stable, ..seen.clone() });
+        let led = seen().filter(|_| is_led).map(|seen| {
+            let Exposure { canary, stable, .. } = *seen;
+            Exposure { canary, stable, ..exposure.clone() }
+        });
+        weighted.chain(led).filter(|one| one != exposure).collect()
     }
 
     fn has_stepped(&self, now: Timestamp, steady: Duration) -> bool {
@@ -140,8 +137,9 @@ impl ExposureHistory {
         if self.since > horizon {
             return Weight::FULL;
         }
-        let first = self.seen.iter().rposition(|(at, _)| *at <= horizon).unwrap_or(0);
-        self.seen.iter().skip(first).map(|(_, seen)| measure(seen)).max().unwrap_or(Weight::FULL)
+        let Some((_, present)) = &self.present else { return Weight::FULL };
+        let earlier = self.past.iter().chain(&self.unseen).filter(|(until, _)| *until > horizon);
+        earlier.map(|(_, earlier)| measure(earlier)).fold(measure(present), Weight::max)
     }
 
     /// True when `holds` was so during the whole of the last `delay`.
@@ -151,8 +149,17 @@ impl ExposureHistory {
 
     /// Since when `holds` has been so without a break; `None` when it is not so now.
     pub fn since(&self, holds: impl Fn(&Exposure) -> bool) -> Option<Timestamp> {
-        let held = self.seen.iter().rev().take_while(|(_, seen)| holds(seen)).last();
-        held.map(|(at, _)| (*at).max(self.since))
+        self.present.as_ref().filter(|(_, present)| holds(present))?;
+        let broken = self.past.iter().chain(&self.unseen).filter(|(_, earlier)| !holds(earlier));
+        Some(broken.map(|(until, _)| *until).fold(self.since, Timestamp::max))
+    }
+}
+
+/// Notes until when something was.
+fn over(all: &mut Vec<(Timestamp, Exposure)>, until: Timestamp, exposure: Exposure) {
+    match all.iter_mut().find(|(_, known)| *known == exposure) {
+        Some(known) => known.0 = until,
+        None => all.push((until, exposure)),
     }
 }
 
@@ -236,10 +243,30 @@ mod tests {
         for round in 0..200_i64 {
             let passed = Duration::from_millis(40 * round.unsigned_abs());
             let canary_leads_to = PodHash::new(if round % 2 == 0 { "abc" } else { "def" });
-            let exposure = Exposure { canary_leads_to, ..canary(round % 10) };
-            history.note(at(0) + passed, passed, exposure, DELAY);
+            history.note(at(0) + passed, passed, Exposure { canary_leads_to, ..canary(round % 10) }, DELAY);
         }
-        assert!(history.seen.len() <= 10 * 2 + 1, "{} entries", history.seen.len());
+        let (past, unseen) = (history.past.len(), history.unseen.len());
+        assert!(past <= 10 * 2 && unseen <= 10 * 2, "{past} past and {unseen} unseen");
+    }
+
+    #[test]
+    fn whoever_changes_weights_all_the_time_keeps_no_version_alive() {
+        let (old, new) = (PodHash::new("abc").unwrap(), PodHash::new("def").unwrap());
+        let leads =
+            |percent, hash: &PodHash| Exposure { canary_leads_to: Some(hash.clone()), ..canary(percent) };
+        let mut history = ExposureHistory::begin(at(0));
+        let mut note = |second: u32, exposure| {
+            history.note(at(second.into()), Duration::from_secs(second.into()), exposure, DELAY);
+            history.largest(at(second.into()), DELAY, |seen| {
+                if seen.canary_leads_to.as_ref() == Some(&old) { seen.canary } else { Weight::ZERO }
+            })
+        };
+        note(0, leads(0, &old));
+        note(100, leads(0, &new));
+        // These weights may have been there while the Service led to the old version.
+        assert_eq!(note(105, leads(90, &new)).percent(), 90);
+        note(110, leads(0, &new));
+        assert_eq!(note(115, leads(90, &new)), Weight::ZERO);
     }
 
     #[test]

@@ -237,9 +237,12 @@ pub struct ExposureHistory {
     pub since: Timestamp,
     /// When the newest note was made: by the clock, and by one that nobody can set.
     pub noted: Option<(Timestamp, Duration)>,
-    /// What was seen at each change, oldest first; the last entry is what is seen now. At most the entries of the
-    /// last data-plane delay and the one before them.
-    pub seen: Vec<(Timestamp, Exposure)>,
+    /// What is seen now, and since when.
+    pub present: Option<(Timestamp, Exposure)>,
+    /// What was seen before it within the last data-plane delay, each once, with the time at which it was over.
+    pub past: Vec<(Timestamp, Exposure)>,
+    /// What nobody has seen but may have been: each once, with the time until which it may have been.
+    pub unseen: Vec<(Timestamp, Exposure)>,
     /// When weights that somebody else had lowered were put back, newest last, at most `Record::KEPT_REASSERTS`.
     pub put_back: Vec<Timestamp>,
 }

@@ -202,7 +202,7 @@ fn shrink(facts: &Facts<'_>, set: &ReplicaSet, desired: i32, work: &mut Workload
     let needed = share.replicas_needed(facts.spec.replicas);
     let to = desired.max(needed).min(set.replicas);
     if to > desired {
-        let since = facts.observed.exposure.seen.last().map_or(facts.now, |(at, _)| *at);
+        let since = facts.observed.exposure.present.as_ref().map_or(facts.now, |(at, _)| *at);
         work.wakes.push(Wake {
             at: facts.after(since.max(facts.observed.exposure.since), facts.delay()),
             reason: Wait::DataPlane,

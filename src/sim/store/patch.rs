@@ -335,7 +335,7 @@ fn strategic_item<'a>(
 }
 
 /// A value as Go's `%v` prints it.
-fn go_printed(value: &Value) -> String {
+pub(super) fn go_printed(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
         Value::String(text) => text.clone(),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Resource, Schema, schema};
-use crate::sim::store::status::Cause;
+use crate::sim::store::{patch::go_printed, status::Cause};
 
 /// What of an object its kind's schema refuses, next to what was found `before`. What an update leaves as it was is not looked at
 /// again.
@@ -67,21 +67,6 @@ fn scale_cause(resource: Resource, object: &Value) -> Option<Cause> {
     };
     let why = format!("{path} accessor error: {shown} is of the type {kind}, expected {wanted}");
     Some(Cause::invalid(path, "0", &why))
-}
-
-/// A value as Go's `%v` prints it.
-fn go_printed(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".into(),
-        Value::Bool(_) | Value::Number(_) => value.to_string(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => format!("[{}]", items.iter().map(go_printed).collect::<Vec<_>>().join(" ")),
-        Value::Object(fields) => {
-            let fields: Vec<_> =
-                fields.iter().map(|(name, inner)| format!("{name}:{}", go_printed(inner))).collect();
-            format!("map[{}]", fields.join(" "))
-        }
-    }
 }
 
 const IDENTITY: [&str; 3] = ["apiVersion", "kind", "metadata"];

@@ -167,7 +167,7 @@ impl Schema {
         }
     }
 
-    /// True where a rule ties new values to old ones, here or below.
+    /// True where there are rules, here or below.
     fn has_rules(&self) -> bool {
         let below = self.properties.values().chain(self.additional.as_deref()).chain(self.items.as_deref());
         self.has_unread_rules || !self.rules.is_empty() || below.into_iter().any(Self::has_rules)
