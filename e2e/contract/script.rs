@@ -11,8 +11,7 @@
 //! is the body of the first answer, `{{1/metadata/uid}}` a part of it; `+` lays a merge patch over it. A path begins with a
 //! plural (with `@version` where it is not the usual one), or with a slash; `{ns}` is the namespace of the case.
 //! `~` before a verb leaves the text of a refusal out of the comparison: Go's decoders have words that nobody acts on.
-//! `! why` in a case says that the embedded server refuses its last request by design; `? why` that it is known to answer
-//! otherwise.
+//! `! why` in a case says that the embedded server refuses its last request by design.
 
 use std::{collections::BTreeMap, fmt, fs, path::Path};
 
@@ -28,8 +27,6 @@ pub(crate) struct Case {
     pub(crate) steps: Vec<Step>,
     /// Why the embedded server refuses the last request, where it does.
     pub(crate) refused: Option<String>,
-    /// Why the embedded server answers otherwise, where that is known.
-    pub(crate) differs: Option<String>,
     /// Set where the case was drawn.
     pub(crate) seed: Option<u64>,
 }
@@ -51,8 +48,6 @@ pub(crate) struct Vocabulary {
     pub(crate) cases: Vec<Case>,
     /// By plural.
     pub(crate) objects: BTreeMap<String, Value>,
-    /// Drawn cases that are known to differ, and why.
-    pub(crate) known: BTreeMap<u64, String>,
     /// Plural, JSON pointer, values: what patches put where.
     pub(crate) choices: Vec<(String, String, Vec<Value>)>,
 }
@@ -65,7 +60,7 @@ impl fmt::Display for Case {
 }
 
 impl Vocabulary {
-    /// Reads the folder: `objects.txt`, `choices.txt`, `known.txt`, and cases in all other files.
+    /// Reads the folder: `objects.txt`, `choices.txt`, and cases in all other files.
     ///
     /// # Errors
     /// With the line that cannot be read.
@@ -86,15 +81,9 @@ impl Vocabulary {
                 values.collect::<Result<_, _>>().map_err(|error| format!("{}: {error}", wrong()))?;
             all.choices.push((plural.to_owned(), pointer.to_owned(), values));
         }
-        for line in lines(&folder.join("known.txt"))? {
-            let (seed, why) = line.split_once(' ').ok_or_else(|| format!("known.txt: {line}"))?;
-            all.known.insert(seed.parse()?, why.to_owned());
-        }
         let mut files: Vec<_> =
             fs::read_dir(folder)?.map(|entry| entry.map(|it| it.path())).collect::<Result<_, _>>()?;
-        files.retain(|path| {
-            !["objects.txt", "choices.txt", "known.txt"].iter().any(|name| path.ends_with(name))
-        });
+        files.retain(|path| !["objects.txt", "choices.txt"].iter().any(|name| path.ends_with(name)));
         files.sort();
         for file in files {
             let topic = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
@@ -107,17 +96,14 @@ impl Vocabulary {
         for line in lines {
             if let Some(name) = line.strip_prefix("= ") {
                 let name = format!("{topic}: {name}");
-                self.cases.push(Case { name, steps: vec![], refused: None, differs: None, seed: None });
+                self.cases.push(Case { name, steps: vec![], refused: None, seed: None });
                 continue;
             }
-            let remark = line.starts_with("! ") || line.starts_with("? ");
-            let step = if remark { None } else { Some(self.step(line)?) };
+            let why = line.strip_prefix("! ");
+            let step = if why.is_some() { None } else { Some(self.step(line)?) };
             let case = self.cases.last_mut().ok_or_else(|| format!("{topic}: no case before {line}"))?;
-            match step {
-                Some(step) => case.steps.push(step),
-                None if line.starts_with('!') => case.refused = line.get(2..).map(str::to_owned),
-                None => case.differs = line.get(2..).map(str::to_owned),
-            }
+            case.steps.extend(step);
+            case.refused = why.map(str::to_owned).or(case.refused.take());
         }
         Ok(())
     }

@@ -45,7 +45,7 @@ impl Server {
     /// # Errors
     /// With the end of the log of the program that did not come up.
     pub(crate) async fn start(root: &Path, folder: &Path) -> Fallible<Self> {
-        let programs = programs(root)?;
+        let programs = programs(root, &[])?;
         let inner =
             ApiServer::start(&programs, folder, Place::free()?, &audit(folder, AUDIT_POLICY)?).await?;
         let client = inner.admin.clone();

@@ -33,7 +33,7 @@ struct Tally {
 /// # Errors
 /// When the programs cannot be built, or this machine makes no namespaces.
 pub(crate) fn run(settings: &Settings) -> Fallible<bool> {
-    let programs = server::programs(&settings.root)?;
+    let programs = server::programs(&settings.root, &["--istiod"])?;
     let way = namespace::way()?;
     let began = instant();
     let wanted = journeys::LANES.iter().filter(|lane| lane.is_wanted(&settings.only));

@@ -137,12 +137,13 @@ pub(crate) async fn client(kubeconfig: &Path) -> Fallible<Client> {
     Ok(Client::try_from(config)?)
 }
 
-/// The folder with the control plane's programs, which are built where they are not cached.
+/// The folder with the control plane's programs, which are built where they are not cached; istiod with the flag `--istiod`.
 ///
 /// # Errors
 /// When they cannot be built.
-pub(crate) fn programs(root: &Path) -> Fallible<PathBuf> {
-    let output = Command::new(root.join("e2e/lab/control-plane")).stderr(Stdio::inherit()).output()?;
+pub(crate) fn programs(root: &Path, flags: &[&str]) -> Fallible<PathBuf> {
+    let script = root.join("e2e/lab/control-plane");
+    let output = Command::new(script).args(flags).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err("the control plane could not be built; see above".into());
     }
