@@ -29,6 +29,8 @@ pub(super) struct Shop {
     /// (seconds since the start, canary weight, canary selector, replicas by ReplicaSet), at each change.
     pub(super) seen: Vec<Seen>,
     pub(super) start: Timestamp,
+    /// The version whose pods are never ready.
+    pub(super) crashing: Option<&'static str>,
     pods: Vec<(String, Timestamp)>,
 }
 
@@ -50,7 +52,7 @@ impl Shop {
             assert_eq!(answer.status, 201, "{path}: {}", answer.body);
         }
         let controller = Direct::start(&world, Key::new(NAMESPACE, "myapp"), settings(), metrics);
-        Self { world, controller, seen: vec![], start, pods: vec![] }
+        Self { world, controller, seen: vec![], start, crashing: None, pods: vec![] }
     }
 
     pub(super) fn apply_image(&mut self, version: &str) {
@@ -121,7 +123,9 @@ impl Shop {
             }
             let is_ready =
                 |pod: &&(String, Timestamp)| pod.0 == name && now.duration_since(pod.1).as_secs() >= 2;
-            let ready = self.pods.iter().filter(is_ready).count();
+            let image = set["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap();
+            let is_crashing = self.crashing.is_some_and(|version| image.ends_with(version));
+            let ready = self.pods.iter().filter(|_| !is_crashing).filter(is_ready).count();
             let status = json!({"status": {"replicas": wanted, "fullyLabeledReplicas": wanted,
                 "readyReplicas": ready, "availableReplicas": ready}});
             self.patch("apps/v1", &format!("replicasets/{name}/status"), Body::Merge(status));
