@@ -178,7 +178,6 @@ impl Figures {
     fn say(mut self, what: &str) -> String {
         self.serin.sort_unstable();
         self.bare.sort_unstable();
-        println!("{:?}\n{:?}", self.serin, self.bare);
         let at = |all: &[i128], percent: usize| {
             all.get((all.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or(0)
         };
