@@ -1,13 +1,13 @@
 //! Rollouts to be unlucky with, in one namespace, and what stands in for kubelet and ReplicaSet controller: every ReplicaSet is
 //! ready a moment after it was scaled.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
-    api::{DynamicObject, ListParams, Patch, PatchParams, WatchEvent, WatchParams},
+    api::{DynamicObject, Patch, PatchParams, WatchEvent, WatchParams},
 };
 use serde_json::{Value, json};
 use serin::clock::Clock;
@@ -171,29 +171,15 @@ impl Shop {
 
     async fn all(&self, names: &[String], what: &str, is_so: impl Fn(i64, &Value) -> bool) -> Fallible {
         let limit = SOON + Duration::from_secs(1) * u32::try_from(names.len())?;
-        wait::until(&format!("{} rollouts {what}", names.len()), limit, async || {
-            let (rollouts, routes) =
-                tokio::try_join!(self.list(ROLLOUTS, "Rollout"), self.list(ISTIO, "VirtualService"))?;
-            let is_there = |name: &&String| {
-                let weight = routes.get(*name).and_then(weight).unwrap_or(-1);
-                rollouts.get(*name).is_some_and(|rollout| is_so(weight, &rollout["status"]))
-            };
-            match names.iter().find(|name| !is_there(name)) {
-                None => Ok(()),
-                Some(name) => Err(format!(
-                    "{name}: {} {:?}",
-                    rollouts[name]["status"],
-                    routes.get(name).and_then(weight)
-                )
-                .into()),
-            }
-        })
-        .await
-    }
-
-    async fn list(&self, version: &str, kind: &str) -> Fallible<BTreeMap<String, Value>> {
-        let all = self.api(version, kind).list(&ListParams::default()).await?;
-        Ok(all.items.into_iter().map(|object| (object.name_any(), object.data)).collect())
+        // One after another, and none twice: whoever lists all of them again and again is what the API server works for.
+        for name in names {
+            wait::until(&format!("{name} {what}"), limit, async || {
+                let (weight, status) = tokio::try_join!(self.weight(name), self.status(name))?;
+                if is_so(weight, &status) { Ok(()) } else { Err(format!("{weight} % {status}").into()) }
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// Makes every ReplicaSet ready, for ever.
