@@ -231,3 +231,31 @@ pub fn print_mark(mark: &ShedMark) -> String {
     let full = print(&mark.verdict.value, &mark.verdict.message);
     if full.len() <= MARK_LIMIT { full } else { print("", "") }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::decide::spec::Services;
+
+    #[test]
+    fn routes_that_no_schema_would_take_are_refused_with_their_field() {
+        let traffic = Traffic {
+            services: Services { stable: "stable".into(), canary: "canary".into() },
+            virtual_service: crate::domain::Key::new("shop", "routes"),
+            routes: vec!["primary".into()],
+        };
+        for http in [
+            json!("x"),
+            json!([7, {"route": "x"}]),
+            json!([{"name": "primary", "route": 7}]),
+            json!([{"name": "primary", "route": [7, {"destination": "x", "weight": "y"}]}]),
+        ] {
+            let object = json!({"metadata": {"name": "routes", "namespace": "shop"}, "spec": {"http": http}});
+            let seen = parse_virtual_service(&object).seen_by(&traffic, &Uid("u".into()));
+            let refused = seen.routes.unwrap_err();
+            assert!(refused.field.ends_with("virtualService.name"), "{http}: {refused:?}");
+        }
+    }
+}
